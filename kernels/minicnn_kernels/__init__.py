@@ -1,0 +1,35 @@
+"""Kernels: arrays in, arrays out.  Knows no Tensor and no gradient tape.
+
+Each name below is an operation; `registry.kernels` lists the algorithms that compute it.
+"""
+
+from __future__ import annotations
+
+from minicnn_kernels.reference.convolution import conv2d, conv2d_input, conv2d_weight
+from minicnn_kernels.reference.normalization import batch_statistics, per_channel
+from minicnn_kernels.reference.pooling import (
+    max_winners,
+    route_to_winners,
+    take_winners,
+    window_spread,
+    window_sum,
+)
+from minicnn_kernels.reference.windows import col2im, im2col
+from minicnn_kernels.registry import kernels, use_algorithms
+
+__all__ = [
+    "batch_statistics",
+    "col2im",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "im2col",
+    "kernels",
+    "max_winners",
+    "per_channel",
+    "route_to_winners",
+    "take_winners",
+    "use_algorithms",
+    "window_spread",
+    "window_sum",
+]

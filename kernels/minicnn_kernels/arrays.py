@@ -1,0 +1,57 @@
+"""The one name for "an array" and the few questions asked about one."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from minicnn_kernels.errors import DeviceError
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def device_of(array: Any) -> str:
+    """Name the device that holds `array`: "cpu", or "cuda:0" for the first card.
+
+    >>> device_of(np.zeros(3))
+    'cpu'
+    """
+    if isinstance(array, (np.ndarray, np.generic)):
+        return "cpu"
+    return f"cuda:{array.device.id}"
+
+
+def is_floating(dtype: Any) -> bool:
+    """Say whether values of this type can have a gradient.
+
+    >>> is_floating(np.dtype("float32")), is_floating(np.dtype("int64"))
+    (True, False)
+    """
+    return bool(np.issubdtype(dtype, np.floating))
+
+
+def to_device(array: Any, device: str) -> Any:
+    """Return the array on `device`: "cpu", "cuda" or "cuda:1"; a copy if it has to move.
+
+    Raises:
+        DeviceError: there is no such device, or no CuPy to reach it.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise DeviceError(f'unknown device {device!r}; it must be "cpu", "cuda" or "cuda:1"')
+    if kind == "cpu":
+        return array if isinstance(array, np.ndarray) else array.get()
+    try:
+        import cupy
+    except ImportError:
+        raise DeviceError(
+            f"{device} needs CuPy, which is not installed: pip install cupy-cuda12x (CUDA 12) or "
+            f"cupy-cuda13x (CUDA 13)"
+        ) from None
+    try:
+        with cupy.cuda.Device(int(number or 0)):
+            return cupy.asarray(array)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"{device} cannot be used: {error}") from None

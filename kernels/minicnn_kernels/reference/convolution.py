@@ -1,0 +1,214 @@
+"""Convolution and its two gradients, by definition and as matrix products.
+
+The three are one trilinear form seen from three sides: sum y*dy = sum x*dx = sum w*dw.
+Shapes: x (N, C, H, W); w (O, C/groups, KH, KW); y and dy (N, O, OH, OW).
+
+Paper: Chellapilla, Puri, Simard 2006, "High performance convolutional neural networks for document
+processing" (convolution as a matrix product).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.geometry import Pair, Windows
+from minicnn_kernels.reference.windows import col2im, pad_image, window_view
+from minicnn_kernels.registry import Kernel
+
+conv2d = Kernel("conv2d")
+conv2d_input = Kernel("conv2d_input")
+conv2d_weight = Kernel("conv2d_weight")
+
+WORKSPACE_BYTES = 4 * 2**20
+"""How large the im2col matrix of one pass may grow; more images are taken in several passes."""
+
+
+# --- by definition: six loops (seven with the groups), for the eye and as an oracle -----------------
+
+
+@conv2d.algorithm("loops")
+def conv2d_loops(
+    x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b]."""
+    windows = Windows(_image(x), _image(w), stride, padding, dilation)
+    y = np.zeros_like(x, shape=(x.shape[0], w.shape[0], *windows.output))
+    for n, o, i, j, c, a, b, row, column in _six_loops(windows, x.shape, w.shape, groups):
+        y[n, o, i, j] += x[n, c, row, column] * w[o, c % w.shape[1], a, b]
+    return y
+
+
+@conv2d_input.algorithm("loops")
+def conv2d_input_loops(
+    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,o,i,j] * w[o,c,a,b]."""
+    windows = Windows(size, _image(w), stride, padding, dilation)
+    dx = np.zeros_like(dy, shape=(dy.shape[0], w.shape[1] * groups, *size))
+    for n, o, i, j, c, a, b, row, column in _six_loops(windows, dx.shape, w.shape, groups):
+        dx[n, c, row, column] += dy[n, o, i, j] * w[o, c % w.shape[1], a, b]
+    return dx
+
+
+@conv2d_weight.algorithm("loops")
+def conv2d_weight_loops(
+    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dw[o,c,a,b] = sum_nij x[n, c, i*s + a*d - p, j*s + b*d - p] * dy[n,o,i,j]."""
+    windows = Windows(_image(x), size, stride, padding, dilation)
+    dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size))
+    for n, o, i, j, c, a, b, row, column in _six_loops(windows, x.shape, dw.shape, groups):
+        dw[o, c % dw.shape[1], a, b] += x[n, c, row, column] * dy[n, o, i, j]
+    return dw
+
+
+def _six_loops(
+    windows: Windows, x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int
+) -> Iterator[tuple[int, ...]]:
+    """Go over every product of the sum: (n, o, i, j, c, a, b, row of x, column of x)."""
+    (n_images, _, height, width), (n_filters, per_group, *_) = x_shape, w_shape
+    (down, right), (top, left), (down_tap, right_tap) = windows.stride, windows.padding, windows.dilation
+    everywhere = (range(n_images), range(n_filters), *map(range, windows.output))
+    for n, o, i, j in product(*everywhere):
+        first = o // (n_filters // groups) * per_group  # the group's first channel
+        for c, a, b in product(range(first, first + per_group), *map(range, windows.kernel)):
+            row, column = i * down + a * down_tap - top, j * right + b * right_tap - left
+            if 0 <= row < height and 0 <= column < width:
+                yield n, o, i, j, c, a, b, row, column
+
+
+# --- im2col: every window becomes a column, and the sum one matrix product --------------------------
+#
+# Channels come first in these matrices, so results lie in memory as (O, N, OH, OW).  The shape the
+# caller sees is (N, O, OH, OW) all the same: only the strides differ, and element-wise operations
+# keep them, so that the next convolution finds its rows in place.
+
+
+def _im2col_cost(*arrays: Array, **settings: Any) -> float:
+    return 1.0
+
+
+@conv2d.algorithm("im2col", cost=_im2col_cost)
+def conv2d_im2col(
+    x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """y = w @ cols: filters as rows (O, C*KH*KW), windows as columns (C*KH*KW, N*OH*OW)."""
+    windows = Windows(_image(x), _image(w), stride, padding, dilation)
+    y = np.empty_like(x, shape=(w.shape[0], x.shape[0], *windows.output), order="C")
+    filters = w.reshape(groups, w.shape[0] // groups, -1)
+    for images in _passes(x, windows):
+        product = filters @ _columns(x[images], windows, groups)
+        y[:, images] = product.reshape(w.shape[0], -1, *windows.output)
+    return y.swapaxes(0, 1)
+
+
+@conv2d_input.algorithm("im2col", cost=_im2col_cost)
+def conv2d_input_im2col(
+    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dx = col2im(w^T @ dy): every pixel of a window receives its filter weights times dy."""
+    windows = Windows(size, _image(w), stride, padding, dilation)
+    channels = w.shape[1] * groups
+    dx = np.empty_like(dy, shape=(channels, dy.shape[0], *size), order="C")
+    filters = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
+    for images in _passes(dx.swapaxes(0, 1), windows):
+        cols = filters @ _rows(dy[images], groups)
+        cols = cols.reshape(channels, *windows.kernel, -1, *windows.output)
+        dx[:, images] = col2im(cols.transpose(3, 0, 1, 2, 4, 5), windows).swapaxes(0, 1)
+    return dx.swapaxes(0, 1)
+
+
+@conv2d_weight.algorithm("im2col", cost=_im2col_cost)
+def conv2d_weight_im2col(
+    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dw = dy @ cols^T: dy as rows (O, N*OH*OW), windows as columns (C*KH*KW, N*OH*OW)."""
+    windows = Windows(_image(x), size, stride, padding, dilation)
+    dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
+    filters = dw.reshape(groups, dw.shape[0] // groups, -1)
+    for images in _passes(x, windows):
+        filters += _rows(dy[images], groups) @ _columns(x[images], windows, groups).swapaxes(1, 2)
+    return dw
+
+
+def _columns(x: Array, windows: Windows, groups: int) -> Array:
+    """Copy the windows of x as columns: (groups, C/groups*KH*KW, N*OH*OW)."""
+    view = window_view(pad_image(x, windows), windows).transpose(1, 2, 3, 0, 4, 5)
+    return view.reshape(groups, x.shape[1] // groups * windows.cells, -1)
+
+
+def _rows(dy: Array, groups: int) -> Array:
+    """See dy as one row per channel: (groups, O/groups, N*OH*OW)."""
+    return dy.swapaxes(0, 1).reshape(groups, dy.shape[1] // groups, -1)
+
+
+def _passes(x: Array, windows: Windows) -> Iterator[slice]:
+    """Split the images of x so that the im2col matrix of each pass fits WORKSPACE_BYTES."""
+    values = x.shape[1] * windows.cells * windows.output[0] * windows.output[1]
+    step = max(1, WORKSPACE_BYTES // max(1, values * x.itemsize))
+    return (slice(i, i + step) for i in range(0, x.shape[0], step))
+
+
+def _image(x: Array) -> Pair:
+    return x.shape[2], x.shape[3]
+
+
+# --- flipped filter: the gradient of a convolution is a convolution ---------------------------------
+
+
+def _flipped_filter_cost(
+    dy: Array, w: Array, *, stride: Pair, groups: int, **settings: Any
+) -> float:
+    """Gathering windows of dy against scattering windows of dx: compare their channels."""
+    return dy.shape[1] * stride[0] * stride[1] / (w.shape[1] * groups)
+
+
+@conv2d_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
+def conv2d_input_flipped_filter(
+    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dx = conv2d(spread(dy), w turned by 180 degrees, its input and output channels exchanged).
+
+    dx[n,c,k,l] = sum_oab spread[n, o, k + p - a*d, l + q - b*d] * w[o,c,a,b]
+
+    `spread` puts stride - 1 zeros between the values of dy.  Each pixel of dx gathers from the
+    outputs that used it: one convolution with stride 1 and padding d*(K-1) - p.
+    """
+    (kh, kw), (dh, dw) = _image(w), dilation
+    spread = _spread(dy, size, (kh, kw), stride, padding, dilation)
+    turned = w[:, :, ::-1, ::-1]
+    if groups > 1:
+        turned = turned.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+        turned = turned.reshape(groups * w.shape[1], w.shape[0] // groups, kh, kw)
+    else:
+        turned = turned.swapaxes(0, 1)
+    return conv2d_im2col(
+        spread, turned, stride=(1, 1), padding=(0, 0), dilation=(dh, dw), groups=groups
+    )
+
+
+def _spread(
+    dy: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Place dy on the grid of x, with zeros between and around, for windows at stride 1.
+
+    The border is reach - 1 - padding wide; where that is negative the outer values are cut off.
+    """
+    extent, source, target = [], [], []
+    for n, k, s, p, d, count in zip(
+        size, kernel, stride, padding, dilation, dy.shape[2:], strict=True
+    ):
+        border = d * (k - 1) - p
+        length = n + d * (k - 1)
+        first = max(0, -(border // s)) if border < 0 else 0  # rows of dy before the first of x
+        last = min(count - 1, (length - 1 - border) // s)
+        extent.append(length)
+        source.append(slice(first, last + 1))
+        target.append(slice(border + first * s, border + last * s + 1, s))
+    spread = np.zeros_like(dy, shape=(*dy.shape[:2], *extent), order="C")
+    spread[:, :, *target] = dy[:, :, *source]
+    return spread

@@ -1,0 +1,123 @@
+"""One operation, several algorithms: who is there, what each serves, and which one to take.
+
+>>> from minicnn_kernels import kernels
+>>> sorted(kernels["conv2d_input"].algorithms)
+['flipped_filter', 'im2col', 'loops']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from minicnn_kernels.arrays import device_of
+from minicnn_kernels.errors import AlgorithmError
+
+kernels: dict[str, Kernel] = {}
+_chosen: ContextVar[dict[str, str]] = ContextVar("algorithms", default={})  # noqa: B039 - never changed
+
+
+def _serves_all(*arrays: Any, **settings: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A way to compute a kernel, and when it can and should be taken.
+
+    Attributes:
+        cost: estimates the work of a call in any unit that the kernel's algorithms share; `auto`
+            takes the cheapest.  None: only by name.
+        serves: says whether a call's geometry can be computed at all.
+    """
+
+    name: str
+    compute: Callable[..., Any]
+    devices: tuple[str, ...]
+    cost: Callable[..., float] | None
+    serves: Callable[..., bool]
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return (self.compute.__doc__ or "").strip().partition("\n")[0]
+
+
+class Kernel:
+    """An operation on arrays, computed by the algorithm that `choose` picks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.algorithms: dict[str, Algorithm] = {}
+        kernels[name] = self
+
+    def algorithm(
+        self,
+        name: str,
+        *,
+        devices: tuple[str, ...] = ("cpu",),
+        cost: Callable[..., float] | None = None,
+        serves: Callable[..., bool] = _serves_all,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as the algorithm `name`."""
+
+        def register(compute: Callable[..., Any]) -> Callable[..., Any]:
+            self.algorithms[name] = Algorithm(name, compute, devices, cost, serves)
+            return compute
+
+        return register
+
+    def choose(self, *arrays: Any, algorithm: str | None = None, **settings: Any) -> Algorithm:
+        """Return the algorithm asked for by name, else the cheapest that serves this call.
+
+        Raises:
+            AlgorithmError: there is none of that name, or it does not serve this call.
+        """
+        name = algorithm or _chosen.get().get(self.name, "auto")
+        device = device_of(arrays[0]).partition(":")[0]
+        able = {
+            a.name: a
+            for a in self.algorithms.values()
+            if device in a.devices and a.serves(*arrays, **settings)
+        }
+        if name != "auto":
+            if name not in self.algorithms:
+                known = ", ".join(sorted(self.algorithms))
+                raise AlgorithmError(f"{self.name}: unknown algorithm {name!r}; there are {known}")
+            if name not in able:
+                raise AlgorithmError(
+                    f"{self.name}: algorithm {name!r} does not serve this call on {device}; "
+                    f"those that do: {', '.join(sorted(able)) or 'none'}"
+                )
+            return able[name]
+        costs = {n: a.cost(*arrays, **settings) for n, a in able.items() if a.cost is not None}
+        if not costs:
+            raise AlgorithmError(f"{self.name}: no algorithm serves this call on {device}")
+        return able[min(costs, key=costs.__getitem__)]
+
+    def __call__(self, *arrays: Any, algorithm: str | None = None, **settings: Any) -> Any:
+        """Compute with the algorithm that `choose` picks."""
+        return self.choose(*arrays, algorithm=algorithm, **settings).compute(*arrays, **settings)
+
+
+@contextmanager
+def use_algorithms(**names: str) -> Iterator[None]:
+    """Take the named algorithms inside a `with` block: `use_algorithms(conv2d="loops")`.
+
+    Raises:
+        AlgorithmError: an unknown kernel or algorithm.
+    """
+    for kernel, name in names.items():
+        if kernel not in kernels:
+            raise AlgorithmError(f"unknown kernel {kernel!r}; there are {', '.join(sorted(kernels))}")
+        if name != "auto" and name not in kernels[kernel].algorithms:
+            known = ", ".join(sorted(kernels[kernel].algorithms))
+            raise AlgorithmError(f"{kernel}: unknown algorithm {name!r}; there are {known}")
+    token = _chosen.set({**_chosen.get(), **names})
+    try:
+        yield
+    finally:
+        _chosen.reset(token)

@@ -1,0 +1,72 @@
+"""From the arguments of a call to plain arrays: binding, devices and the type rule.
+
+The type rule: float32 in, float32 out.  Integers and Python numbers follow the floating-point
+type they meet; two different floating-point types are refused, never promoted in silence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from minicnn_kernels.arrays import device_of, is_floating
+
+from minicnn.errors import DeviceError, DTypeError, GradientError
+from minicnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minicnn.differentiable import Op
+
+
+def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Split a call into tensors and settings; settings end up as plain values or arrays."""
+    settings = {**op.setting_defaults, **kwargs}
+    tensors = args if op.variadic else args[: len(op.tensor_names)]
+    extra = args[len(tensors) :]
+    if len(extra) > len(op.setting_names):
+        expected = ", ".join([*op.tensor_names, *op.setting_names])
+        raise TypeError(f"{op.name}({expected}) got {len(args)} positional arguments")
+    settings.update(zip(op.setting_names, extra, strict=False))
+    for name, value in settings.items():
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                raise GradientError(f"{op.name}: no gradient flows to {name}; use .detach()")
+            settings[name] = value.array
+    return tensors, settings
+
+
+def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
+    """Take the arrays out of the tensors: on one device, of one floating-point type."""
+    values = [value.array if isinstance(value, Tensor) else value for value in inputs]
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    arrays = [value for value in values if hasattr(value, "dtype")]
+    if not all(type(array) is np.ndarray for array in arrays):
+        devices = [device_of(array) for array in arrays]
+        if len(set(devices)) > 1:
+            raise DeviceError(f"{op.name} got arrays on {devices}; move one with .to(device)")
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) == 1:
+        return values
+    floats = [dtype for dtype in dtypes if is_floating(dtype)]
+    if len(floats) > 1:
+        raise DTypeError(
+            f"{op.name} got {' and '.join(str(array.dtype) for array in arrays)}; convert one "
+            f"with .to(dtype), nothing is promoted in silence"
+        )
+    if floats:
+        return [v.astype(floats[0], copy=False) if hasattr(v, "dtype") else v for v in values]
+    return values
+
+
+def not_promoted(y: Any, arrays: list[Any]) -> Any:
+    """Undo NumPy's promotion of integers and Python numbers to float64."""
+    if y.dtype != np.float64 or any(getattr(a, "dtype", None) == np.float64 for a in arrays):
+        return y
+    return y.astype(np.float32)
+
+
+def owner(array: Any) -> Any:
+    """Return the array that owns the memory `array` looks at."""
+    while isinstance(getattr(array, "base", None), type(array)):
+        array = array.base
+    return array

@@ -1,0 +1,182 @@
+"""The decorator that pairs an operation with its gradient.
+
+::
+
+    @differentiable
+    def mul(a, b, /):
+        return a * b
+
+    @mul.gradient(saves="a b")
+    def _(dy, y, a, b):
+        return lambda: unbroadcast(dy * b, a), lambda: unbroadcast(dy * a, b)
+
+Left of the slash stand the tensors, right of it the settings, which have no gradient.  Called on
+arrays, an operation just computes; called on Tensors, it also records a Node.  A gradient returns
+one thunk per tensor, and only those needed are run.  It is written with differentiable operations,
+so the same text runs fast on arrays and, on Tensors, is itself recorded and differentiable.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
+
+import numpy as np
+from minicnn_kernels.arrays import Array, is_floating
+
+from minicnn import anomaly, arguments, guards
+from minicnn.errors import GradientError
+from minicnn.tensor import Hook, Tensor
+
+P = ParamSpec("P")
+Thunk: TypeAlias = Callable[[], Any]
+Gradients: TypeAlias = Thunk | tuple[Thunk, ...]
+
+grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+
+
+class Spec(NamedTuple):
+    """What remains of an array whose values the gradient does not read."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+
+class Node:
+    """One recorded call: its operation, what the gradient will read, and where each dx goes."""
+
+    __slots__ = ("hooks", "op", "parents", "saved", "settings", "spec", "trace", "versions")
+
+    def __init__(
+        self, op: Op[Any], inputs: tuple[Any, ...], arrays: list[Any], y: Tensor, settings: Any
+    ) -> None:
+        self.op = op
+        self.settings = settings
+        self.spec = Spec(y.shape, y.dtype)
+        self.hooks: list[Hook] = []
+        self.parents = tuple(
+            t.origin if isinstance(t, Tensor) and t.requires_grad else None for t in inputs
+        )
+        values = (y.array, *arrays)
+        self.saved: tuple[Any, ...] | None = tuple(
+            Spec(v.shape, v.dtype) if isinstance(v, np.ndarray) and not op.reads(i) else v
+            for i, v in enumerate(values)
+        )
+        self.versions = tuple(
+            (t.version, t.version[0]) if isinstance(t, Tensor) and op.reads(i) else None
+            for i, t in enumerate((y, *inputs))
+        )
+        self.trace = anomaly.trace(self.saved) if anomaly.active.get() else None
+
+    def gradients(self, dy: Any) -> tuple[Thunk, ...]:
+        """Return one thunk per tensor argument, for dy an array or a Tensor."""
+        saved = guards.usable(self)
+        if isinstance(dy, Tensor):  # recorded: hand out Tensors that know where they come from
+            origins = (self, *self.parents)
+            saved = tuple(
+                value if origin is None or isinstance(value, Spec) else self._rebuilt(value, i, origin)
+                for i, (value, origin) in enumerate(zip(saved, origins, strict=True))
+            )
+        thunks = self.op.gradient_function(dy, *saved, **self.settings)
+        return guards.check_thunks(self, thunks if isinstance(thunks, tuple) else (thunks,))
+
+    def _rebuilt(self, value: Array, i: int, origin: Node | Tensor) -> Tensor:
+        if isinstance(origin, Tensor):
+            return origin
+        tensor = Tensor(value)
+        tensor.node = origin
+        version = self.versions[i]
+        if version is not None:
+            tensor.version = version[0]
+        return tensor
+
+    def release(self) -> None:
+        """Let go of everything saved for the gradient."""
+        self.saved, self.parents = None, ()
+
+
+class Op(Generic[P]):
+    """An operation on arrays together with its gradient; what `differentiable` makes."""
+
+    def __init__(self, forward: Callable[P, Any]) -> None:
+        self.forward: Callable[..., Any] = forward
+        self.gradient_function: Callable[..., Gradients] | None = None
+        self.name = forward.__name__
+        self.__doc__, self.__name__ = forward.__doc__, forward.__name__
+        self.__module__, self.__qualname__ = forward.__module__, forward.__qualname__
+        self.__wrapped__ = forward
+        kinds = inspect.signature(forward).parameters.values()
+        self.setting_defaults = {p.name: p.default for p in kinds if p.default is not p.empty}
+        self.tensor_names = [p.name for p in kinds if p.kind is p.POSITIONAL_ONLY]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in kinds)
+        self.setting_names = [p.name for p in kinds if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.saves: set[int] | None = None  # positions in (y, *tensors); None: all of them
+
+    def gradient(self, saves: str | None = None) -> Callable[[Callable[..., Gradients]], Op[P]]:
+        """Take the function below as this operation's gradient.
+
+        Args:
+            saves: the names, among y and the tensors, whose values the gradient reads.  The
+                others arrive as a Spec (shape and dtype), so that their memory can go.
+        """
+        if saves is not None:
+            names = ["y", *self.tensor_names]
+            self.saves = {names.index(name) for name in saves.split()}
+
+        def register(gradient_function: Callable[..., Gradients]) -> Op[P]:
+            self.gradient_function = gradient_function
+            return self
+
+        return register
+
+    def reads(self, position: int) -> bool:
+        """Say whether the gradient reads the values of y (0) or of a tensor (1, 2, ...)."""
+        return self.saves is None or position in self.saves
+
+    def value_names(self, node: Node) -> list[str]:
+        """Name the values that `node` saved, for messages."""
+        names = self.tensor_names or [f"tensor {i}" for i in range(len(node.versions) - 1)]
+        return ["its result", *(f"its input {name}" for name in names)]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Compute on arrays; on Tensors also record, if one of them requires a gradient."""
+        inputs, settings = arguments.bind(self, args, kwargs)
+        if not any(isinstance(value, Tensor) for value in inputs):
+            return self.forward(*inputs, **settings)
+        arrays = arguments.to_arrays(self, inputs)
+        with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
+            y = Tensor(arguments.not_promoted(self.forward(*arrays, **settings), arrays))
+        if anomaly.active.get():
+            anomaly.check_finite(y.array, self.name, "forward")
+        if y.array.base is not None:
+            _share_version(y, inputs)
+        if (
+            grad_enabled.get()
+            and is_floating(y.dtype)
+            and any(isinstance(value, Tensor) and value.requires_grad for value in inputs)
+        ):
+            y.node = Node(self, inputs, arrays, y, settings)
+        return y
+
+    def __repr__(self) -> str:
+        return f"<differentiable operation {self.name}>"
+
+
+def differentiable(forward: Callable[P, Any]) -> Op[P]:
+    """Make an operation of a function on arrays; `.gradient` then gives it its gradient."""
+    return Op(forward)
+
+
+def _share_version(y: Tensor, inputs: tuple[Any, ...]) -> None:
+    """Let a view count changes in place together with the tensor it looks at."""
+    memory = arguments.owner(y.array)
+    for value in inputs:
+        if isinstance(value, Tensor) and arguments.owner(value.array) is memory:
+            y.version = value.version

@@ -1,0 +1,93 @@
+"""Every refusal of the engine, so that the engine itself reads like the chain rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minicnn import anomaly
+from minicnn.errors import DTypeError, GradientError, ShapeError
+from minicnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from minicnn.differentiable import Node
+
+
+def usable(node: Node) -> tuple[Any, ...]:
+    """Return what `node` saved, if it is still there and still the same.
+
+    Raises:
+        GradientError: the graph was freed, a saved value was changed in place, or the operation
+            has no gradient.
+    """
+    op = node.op
+    if node.saved is None:
+        raise GradientError(
+            f"{op.name}: backward a second time through a call whose memory was released (its "
+            f"result has shape {node.spec.shape}); use retain_graph=True the first time"
+        )
+    if op.gradient_function is None:
+        raise GradientError(
+            f"{op.name}: this operation has no gradient (its result has shape "
+            f"{node.spec.shape}); use .detach() to treat the result as a constant"
+        )
+    for name, value, version in zip(op.value_names(node), node.saved, node.versions, strict=True):
+        if version is not None and version[0][0] != version[1]:
+            raise GradientError(
+                f"{op.name}: {name}, {value.dtype} of shape {value.shape}, was changed in place "
+                f"after the forward pass, and the gradient needs its old values; change a copy"
+            )
+    if node.trace is not None:
+        anomaly.check_unchanged(op.name, op.value_names(node), node.saved, node.trace)
+    return node.saved
+
+
+def check_thunks(node: Node, thunks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the thunks of a gradient if there is one per tensor."""
+    if len(thunks) != len(node.parents) or not all(map(callable, thunks)):
+        raise GradientError(
+            f"{node.op.name}: its gradient must return {len(node.parents)} thunks, one per tensor, "
+            f"got {len(thunks)}: {[type(thunk).__name__ for thunk in thunks]}"
+        )
+    return thunks
+
+
+def check_gradient(node: Node, i: int, parent: Node | Tensor, dx: Any) -> None:
+    """Refuse a dx that cannot be the gradient of input i."""
+    expected = parent if isinstance(parent, Tensor) else parent.spec
+    name = node.op.value_names(node)[i + 1]
+    if getattr(dx, "shape", None) != expected.shape:
+        got = getattr(dx, "shape", type(dx).__name__)
+        raise ShapeError(
+            f"{node.op.name}: the gradient of {name} must have shape {expected.shape}, got {got}"
+        )
+    if dx.dtype != expected.dtype:
+        raise DTypeError(
+            f"{node.op.name}: the gradient of {name} must be {expected.dtype}, got {dx.dtype}"
+        )
+    if node.trace is not None:
+        values = dx.array if isinstance(dx, Tensor) else dx
+        where = f"the gradient of {node.op.name}"
+        anomaly.check_finite(values, where, "backward", node.trace.place)
+
+
+def checked_seed(root: Tensor, seed: Tensor | None) -> Tensor:
+    """Return the gradient to start from, d loss / d root; ones for a single value."""
+    if not root.requires_grad:
+        raise GradientError(
+            f"backward: this tensor, shape {root.shape}, does not require grad and was not made "
+            f"from one that does"
+        )
+    if seed is None:
+        if root.array.size != 1:
+            raise ShapeError(
+                f"backward: a tensor of shape {root.shape} needs gradient=..., of the same shape; "
+                f"it may be left out only for a single value, such as a loss"
+            )
+        return Tensor(np.ones_like(root.array))
+    if seed.shape != root.shape:
+        raise ShapeError(f"backward: gradient has shape {seed.shape}, the tensor {root.shape}")
+    if seed.dtype != root.dtype:
+        raise DTypeError(f"backward: gradient is {seed.dtype}, the tensor {root.dtype}")
+    return seed

@@ -1,0 +1,109 @@
+"""First values of parameters.  Every function changes its tensor in place and returns it.
+
+Papers: Glorot, Bengio 2010, AISTATS ("xavier"); He et al. 2015, arXiv:1502.01852 ("kaiming").
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+import numpy as np
+
+from minicnn import random
+from minicnn.backprop import no_grad
+from minicnn.errors import ArgumentError, ShapeError
+from minicnn.tensor import Tensor
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return the factor that keeps the variance of activations through a nonlinearity."""
+    gains = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": sqrt(2.0)}
+    if nonlinearity == "leaky_relu":
+        return sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+    if nonlinearity not in gains:
+        known = ", ".join(sorted([*gains, "leaky_relu"]))
+        raise ArgumentError(f"calculate_gain: unknown nonlinearity {nonlinearity!r}; known: {known}")
+    return gains[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """Return how many inputs one output sees, and how many outputs one input reaches."""
+    if tensor.ndim < 2:
+        raise ShapeError(f"init: fan in and fan out need 2 dimensions or more, got {tensor.shape}")
+    window = prod(tensor.shape[2:])
+    return tensor.shape[1] * window, tensor.shape[0] * window
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fill with uniform numbers in [a, b)."""
+    generator = random.default.numpy_generator()
+    with no_grad():
+        return tensor.copy_(generator.uniform(a, b, tensor.shape).astype(tensor.dtype))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fill with normal numbers."""
+    generator = random.default.numpy_generator()
+    with no_grad():
+        return tensor.copy_(generator.normal(mean, std, tensor.shape).astype(tensor.dtype))
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with one value."""
+    with no_grad():
+        return tensor.fill_(val)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with 0."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with 1."""
+    return constant_(tensor, 1.0)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill uniformly in [-b, b], b = gain * sqrt(6 / (fan_in + fan_out))."""
+    bound = gain * sqrt(6 / sum(fans(tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill normally with std = gain * sqrt(2 / (fan_in + fan_out))."""
+    return normal_(tensor, 0.0, gain * sqrt(2 / sum(fans(tensor))))
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f'init: mode must be "fan_in" or "fan_out", got {mode!r}')
+    fan = fans(tensor)[0 if mode == "fan_in" else 1]
+    return calculate_gain(nonlinearity, a) / sqrt(fan)
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill uniformly in [-b, b], b = sqrt(3) * gain / sqrt(fan)."""
+    bound = sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill normally with std = gain / sqrt(fan)."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """Fill normally, drawing again whatever falls outside [a, b]."""
+    generator = random.default.numpy_generator()
+    values = generator.normal(mean, std, tensor.shape)
+    while (outside := (values < a) | (values > b)).any():
+        values[outside] = generator.normal(mean, std, int(outside.sum()))
+    with no_grad():
+        return tensor.copy_(np.asarray(values, tensor.dtype))

@@ -1,0 +1,98 @@
+"""Convolution (cross-correlation, as everywhere in deep learning) and the window operations.
+
+`conv2d`, `conv2d_input` and `conv2d_weight` are three views of one trilinear form; the gradients of
+each are the other two, so derivatives of any order are at hand.
+"""
+
+from __future__ import annotations
+
+import minicnn_kernels as kernels
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.geometry import Pair, Windows
+
+from minicnn.differentiable import Gradients, differentiable
+
+
+@differentiable
+def conv2d(
+    x: Array, w: Array, /, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b]."""
+    return kernels.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+@conv2d.gradient(saves="x w")
+def _(
+    dy: Array, y: Array, x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Gradients:
+    return (
+        lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv2d_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
+    )
+
+
+@differentiable
+def conv2d_input(
+    dy: Array, w: Array, /, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,o,i,j] * w[o,c,a,b]; `size` is that of x."""
+    return kernels.conv2d_input(
+        dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+@conv2d_input.gradient(saves="dy w")
+def _(
+    ddx: Array, y: Array, dy: Array, w: Array, *,
+    size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Gradients:  # fmt: skip
+    return (
+        lambda: conv2d(ddx, w, stride, padding, dilation, groups),
+        lambda: conv2d_weight(ddx, dy, w.shape[2:], stride, padding, dilation, groups),
+    )
+
+
+@differentiable
+def conv2d_weight(
+    x: Array, dy: Array, /, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dw[o,c,a,b] = sum_nij x[n, c, i*s + a*d - p, j*s + b*d - p] * dy[n,o,i,j]; `size` is w's."""
+    return kernels.conv2d_weight(
+        x, dy, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+
+
+@conv2d_weight.gradient(saves="x dy")
+def _(
+    ddw: Array, y: Array, x: Array, dy: Array, *,
+    size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Gradients:  # fmt: skip
+    return (
+        lambda: conv2d_input(dy, ddw, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv2d(x, ddw, stride, padding, dilation, groups),
+    )
+
+
+# --- windows as columns: a pair of adjoints ---------------------------------------------------------
+
+
+@differentiable
+def im2col(x: Array, /, windows: Windows) -> Array:
+    """cols[n,c,a,b,i,j] = x[n, c, i*s + a*d - p, j*s + b*d - p], and 0 in the padding."""
+    return kernels.im2col(x, windows)
+
+
+@im2col.gradient(saves="")
+def _(dy: Array, y: Array, x: Array, *, windows: Windows) -> Gradients:
+    return lambda: col2im(dy, windows)
+
+
+@differentiable
+def col2im(cols: Array, /, windows: Windows) -> Array:
+    """x[n, c, i*s + a*d - p, j*s + b*d - p] += cols[n,c,a,b,i,j]: shared pixels add up."""
+    return kernels.col2im(cols, windows)
+
+
+@col2im.gradient(saves="")
+def _(dy: Array, y: Array, cols: Array, *, windows: Windows) -> Gradients:
+    return lambda: im2col(dy, windows)

@@ -1,0 +1,80 @@
+"""Taking values out by position, and its adjoint: adding them in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from minicnn_kernels.arrays import Array
+
+from minicnn.differentiable import Gradients, differentiable
+from minicnn.errors import IndexOutOfRange
+from minicnn.ops.broadcast import Shape
+from minicnn.tensor import Tensor, values_of
+
+
+@differentiable
+def index(x: Array, /, where: Any) -> Array:
+    """y = x[where], for slices, integers, and integer or boolean arrays."""
+    return x[where]
+
+
+@index.gradient(saves="")
+def _(dy: Array, y: Array, x: Array, *, where: Any) -> Gradients:
+    return lambda: index_sum(dy, where, x.shape)
+
+
+@differentiable
+def index_sum(values: Array, /, where: Any, shape: Shape) -> Array:
+    """y[where] += values, from zeros: a position named twice receives both values."""
+    y = np.zeros_like(values, shape=shape)
+    parts = where if isinstance(where, tuple) else (where,)
+    if any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts):
+        np.add.at(y, where, values)
+    else:
+        y[where] = values
+    return y
+
+
+@index_sum.gradient(saves="")
+def _(dy: Array, y: Array, values: Array, *, where: Any, shape: Shape) -> Gradients:
+    return lambda: index(dy, where)
+
+
+def get_item(x: Any, where: Any) -> Any:
+    """Return x[where]: slices, integers, None, ..., and integer or boolean arrays or tensors.
+
+    >>> import minicnn
+    >>> minicnn.tensor([[1.0, 2.0], [3.0, 4.0]])[:, -1]
+    tensor([2., 4.])
+
+    Raises:
+        IndexOutOfRange: a position that is not there, or too many of them.
+    """
+    try:
+        return index(x, _frozen(where))
+    except IndexError as error:
+        raise IndexOutOfRange(f"tensor[index]: shape {x.shape}: {error}") from None
+
+
+def _frozen(where: Any) -> Any:
+    """Copy index arrays: the gradient uses them later, when the caller may have changed them."""
+    if isinstance(where, tuple):
+        return tuple(_frozen(part) for part in where)
+    if isinstance(where, (Tensor, np.ndarray, list)):
+        positions = np.array(values_of(where))
+        return positions.astype(np.intp) if positions.size == 0 else positions
+    return where
+
+
+def gather(x: Any, dim: int, positions: Any) -> Any:
+    """Return y[i,j] = x[positions[i,j], j] (dim 0): along one dimension, take given positions.
+
+    Raises:
+        IndexOutOfRange: a position that is not there.
+    """
+    chosen = values_of(positions)
+    dim %= x.ndim
+    grids = list(np.ogrid[tuple(slice(n) for n in chosen.shape)])
+    grids[dim] = chosen
+    return get_item(x, tuple(grids))

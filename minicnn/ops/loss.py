@@ -1,0 +1,115 @@
+"""Loss functions, spelled with the operations of the other files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from minicnn_kernels.arrays import Array
+
+from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
+from minicnn.ops.activation import log_softmax
+from minicnn.ops.indexing import gather
+from minicnn.ops.reduce import mean, sum
+from minicnn.ops.shape import squeeze
+from minicnn.tensor import values_of
+
+
+def reduced(losses: Any, reduction: str) -> Any:
+    """Return the losses as they are ("none"), or their "mean" or "sum"."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ArgumentError(f'reduction must be "none", "mean" or "sum", got {reduction!r}')
+    return {"none": lambda v: v, "mean": mean, "sum": sum}[reduction](losses)
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """Return the mean of (input[i] - target[i])^2."""
+    if input.shape != target.shape:
+        raise ShapeError(f"mse_loss: input {input.shape} and target {target.shape} must agree")
+    return reduced((input - target) ** 2, reduction)
+
+
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """Return the mean of -weight[t] * input[n, t], t = target[n], over log-probabilities.
+
+    Shapes: input (N, C) or (N, C, d1, ...), target (N) or (N, d1, ...) of class indices; or, for
+    one sample, (C) and ().  "mean" divides by the sum of the weights used, as in PyTorch.
+
+    Raises:
+        ShapeError, DTypeError, IndexOutOfRange: target does not fit the input.
+    """
+    labels = _class_labels("nll_loss", input, target, ignore_index)
+    dim = 1 if input.ndim > 1 else 0
+    used = labels != ignore_index
+    positions = np.expand_dims(np.where(used, labels, 0), dim)
+    weights = np.ones(input.shape[dim], input.dtype) if weight is None else values_of(weight)
+    w = (weights[positions] * np.expand_dims(used, dim)).squeeze(dim).astype(input.dtype)
+    losses = -squeeze(gather(input, dim, positions), dim) * w
+    if reduction != "mean":
+        return reduced(losses, reduction)
+    total = w.sum().item()
+    return sum(losses) / total if total else sum(losses) * float("nan")
+
+
+def _class_labels(op: str, input: Any, target: Any, ignore_index: int) -> Array:
+    """Return the target as an array of class indices that fit the input."""
+    labels = np.asarray(values_of(target))
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(
+            f"{op}: target must hold class indices (integers), got {labels.dtype}; "
+            f"convert it with .to(minicnn.int64)"
+        )
+    dim = 1 if input.ndim > 1 else 0
+    expected = input.shape[:dim] + input.shape[dim + 1 :]
+    if labels.shape != expected:
+        raise ShapeError(
+            f"{op}: for input {input.shape} the target must have shape {expected}, "
+            f"got {labels.shape}"
+        )
+    classes = input.shape[dim]
+    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
+    if wrong.size:
+        raise IndexOutOfRange(f"{op}: target {wrong[0]} is not in [0, {classes})")
+    return labels.astype(np.int64, copy=False)
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """Return the mean of -ln softmax(input)[n, target[n]] over logits.
+
+    With label smoothing e the target is 1 - e on the label plus e / C on every class.
+    Shapes: as for `nll_loss`.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    _class_labels("cross_entropy", input, target, ignore_index)
+    dim = 1 if input.ndim > 1 else 0
+    log_probability = log_softmax(input, dim)
+    loss = nll_loss(log_probability, target, weight, ignore_index, reduction)
+    if label_smoothing == 0:
+        return loss
+    smooth = _smooth_loss(log_probability, target, weight, ignore_index, reduction, dim)
+    return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.shape[dim])
+
+
+def _smooth_loss(
+    log_probability: Any, target: Any, weight: Any, ignore_index: int, reduction: str, dim: int
+) -> Any:
+    """Return the loss against every class at once, weighted like the labels' loss."""
+    labels = np.asarray(values_of(target))
+    used = labels != ignore_index
+    weights = np.ones(log_probability.shape[dim]) if weight is None else values_of(weight)
+    by_class = weights.reshape(-1, *[1] * (log_probability.ndim - dim - 1))
+    losses = -sum(log_probability * by_class.astype(log_probability.dtype), dim)
+    losses = losses * used.astype(log_probability.dtype)
+    if reduction != "mean":
+        return reduced(losses, reduction)
+    return sum(losses) / (weights[np.where(used, labels, 0)] * used).sum().item()
