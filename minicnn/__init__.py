@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicnn_kernels.registry import use_algorithms
 from numpy import bool_ as bool
 from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
 
@@ -82,6 +81,7 @@ from minicnn.ops.shape import (
 )
 from minicnn.random import manual_seed
 from minicnn.tensor import Tensor
+from minicnn_kernels.registry import use_algorithms
 
 concat = cat
 

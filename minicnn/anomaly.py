@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
-from minicnn_kernels.arrays import Array, is_floating
 
 from minicnn.errors import AnomalyError, GradientError
+from minicnn_kernels.arrays import Array, is_floating
 
 active: ContextVar[bool] = ContextVar("detect_anomaly", default=False)
 running_modules: ContextVar[tuple[Any, ...]] = ContextVar("running_modules", default=())
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly:
     """Raise AnomalyError at the first NaN or Inf of a forward or backward pass.
 
     >>> import minicnn

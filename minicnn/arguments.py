@@ -9,10 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from minicnn_kernels.arrays import device_of, is_floating
 
-from minicnn.errors import DeviceError, DTypeError, GradientError
+from minicnn.errors import (
+    DeviceError,
+    DTypeError,
+    GradientError,
+    IndexOutOfRange,
+    MinicnnError,
+    ShapeError,
+)
 from minicnn.tensor import Tensor
+from minicnn_kernels.arrays import device_of, is_floating
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Op
@@ -26,7 +33,10 @@ def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ..
     if len(extra) > len(op.setting_names):
         expected = ", ".join([*op.tensor_names, *op.setting_names])
         raise TypeError(f"{op.name}({expected}) got {len(args)} positional arguments")
-    settings.update(zip(op.setting_names, extra, strict=False))
+    named = dict(zip(op.setting_names, extra, strict=False))
+    if twice := named.keys() & kwargs.keys():
+        raise TypeError(f"{op.name} got {' and '.join(sorted(twice))} by position and by name")
+    settings.update(named)
     for name, value in settings.items():
         if isinstance(value, Tensor):
             if value.requires_grad:
@@ -58,6 +68,24 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     return values
 
 
+def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
+    """Run an operation on arrays; what NumPy refuses becomes an error that names the operation.
+
+    Raises:
+        ShapeError, IndexOutOfRange: the sizes do not fit, a dimension is not there.
+    """
+    try:
+        with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
+            y = op.forward(*arrays, **settings)
+        return y if "dtype" in settings else not_promoted(y, arrays)
+    except MinicnnError:
+        raise
+    except ValueError as error:
+        kind = IndexOutOfRange if isinstance(error, IndexError) else ShapeError
+        shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
+        raise kind(f"{op.name}: does not take {shapes}: {error}") from None
+
+
 def not_promoted(y: Any, arrays: list[Any]) -> Any:
     """Undo NumPy's promotion of integers and Python numbers to float64."""
     if y.dtype != np.float64 or any(getattr(a, "dtype", None) == np.float64 for a in arrays):
@@ -67,6 +95,6 @@ def not_promoted(y: Any, arrays: list[Any]) -> Any:
 
 def owner(array: Any) -> Any:
     """Return the array that owns the memory `array` looks at."""
-    while isinstance(getattr(array, "base", None), type(array)):
+    while getattr(array, "base", None) is not None and isinstance(array.base, type(array)):
         array = array.base
     return array

@@ -6,8 +6,8 @@ Iterative, so the depth of a graph is limited by memory alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,32 +19,24 @@ from minicnn.errors import GradientError
 from minicnn.tensor import Hook, Tensor
 
 
-class _GradMode(ContextDecorator):
-    """Switch recording on or off inside a `with` block or a decorated function."""
-
-    enabled: bool
-
-    def __init__(self) -> None:
-        self._tokens: list[Any] = []
-
-    def __enter__(self) -> _GradMode:
-        self._tokens.append(grad_enabled.set(self.enabled))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        grad_enabled.reset(self._tokens.pop())
-
-
-class no_grad(_GradMode):  # noqa: N801 - PyTorch's name
+@contextmanager
+def no_grad() -> Iterator[None]:
     """Compute without recording, inside a `with` block or a decorated function."""
+    token = grad_enabled.set(False)
+    try:
+        yield
+    finally:
+        grad_enabled.reset(token)
 
-    enabled = False
 
-
-class enable_grad(_GradMode):  # noqa: N801 - PyTorch's name
+@contextmanager
+def enable_grad() -> Iterator[None]:
     """Record again inside a `no_grad` block."""
-
-    enabled = True
+    token = grad_enabled.set(True)
+    try:
+        yield
+    finally:
+        grad_enabled.reset(token)
 
 
 def is_grad_enabled() -> bool:
@@ -101,8 +93,10 @@ def grad(
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [])
-    if seeds and len(seeds) != len(roots):
+    seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
+    if grad_outputs is None:
+        seeds = [None] * len(roots)
+    if len(seeds) != len(roots):
         raise GradientError(f"grad: {len(roots)} outputs but {len(seeds)} grad_outputs")
     for i, target in enumerate(targets):
         if not target.requires_grad:
@@ -113,7 +107,7 @@ def grad(
         found[id(place)] = gradient
 
     wanted = {id(target.origin) for target in targets}
-    _walk(roots, seeds or [None] * len(roots), wanted, keep, retain_graph, create_graph)
+    _walk(roots, seeds, wanted, keep, retain_graph, create_graph)
     results = tuple(found.get(id(target.origin)) for target in targets)
     for i, (target, result) in enumerate(zip(targets, results, strict=True)):
         if result is None and not allow_unused:
@@ -144,7 +138,7 @@ class _Pending:
     def as_tensor(self) -> Tensor:
         """Return the gradient as a Tensor with memory of its own."""
         if isinstance(self.value, Tensor):
-            return self.value
+            return self.value * 1
         return Tensor(self.value if self.ours else np.array(self.value))
 
 
@@ -161,8 +155,8 @@ def _walk(
     pending: dict[int, _Pending] = {}
     for root, seed in zip(roots, seeds, strict=True):
         value = guards.checked_seed(root, seed)
-        place = pending.setdefault(id(root.origin), _Pending())
-        place.add(value if create_graph else value.array, ours=False)
+        start = pending.setdefault(id(root.origin), _Pending())
+        start.add(value if create_graph else value.array, ours=False)
     order = _topological_order([root.origin for root in roots])
     needed = _needed(order, wanted)
     with enable_grad() if create_graph else no_grad(), np.errstate(all="ignore"):
@@ -176,8 +170,7 @@ def _walk(
             if is_target:
                 deliver(place, arrived.as_tensor())
             if isinstance(place, Node):
-                if id(place) in needed:
-                    _pass_on(place, arrived.value, needed, pending)
+                _pass_on(place, arrived.value, needed, pending)
                 if not retain:
                     place.release()
 
@@ -200,7 +193,7 @@ def _topological_order(roots: list[Node | Tensor]) -> list[Node | Tensor]:
 
 
 def _needed(order: list[Node | Tensor], wanted: set[int] | None) -> set[int]:
-    """Return the ids of the places through which a gradient must travel to be delivered."""
+    """Return the ids of the places whose gradient is wanted, or leads to one that is."""
     if wanted is None:
         return {id(place) for place in order}
     needed: set[int] = set()
@@ -213,12 +206,17 @@ def _needed(order: list[Node | Tensor], wanted: set[int] | None) -> set[int]:
 
 def _pass_on(node: Node, dy: Any, needed: set[int], pending: dict[int, _Pending]) -> None:
     """Run the thunks that are needed and add each dx where it goes."""
-    thunks = node.gradients(dy)
     places = [(i, p) for i, p in enumerate(node.parents) if p is not None and id(p) in needed]
+    if not places:
+        return
+    thunks = node.gradients(dy)
     gradients = [thunks[i]() for i, _ in places]
-    taken = [id(owner(value)) for value in (dy, *(node.saved or ()), *gradients)]
+    known = (dy, *(node.saved or ()), *node.settings.values(), *gradients)
+    taken = [id(owner(value)) for value in known]
     for (i, parent), dx in zip(places, gradients, strict=True):
         guards.check_gradient(node, i, parent, dx)
+        if isinstance(dy, Tensor) and not isinstance(dx, Tensor):
+            dx = Tensor(dx)  # a constant: what comes below it is recorded all the same
         ours = taken.count(id(owner(dx))) == 1 and isinstance(dx, np.ndarray) and dx.flags.writeable
         pending.setdefault(id(parent), _Pending()).add(dx, ours)
 
@@ -231,5 +229,6 @@ def _run_hooks(place: Node | Tensor, arrived: _Pending) -> None:
         shown = value if isinstance(value, Tensor) else Tensor(np.array(value))
         result = hook(shown)
         if result is not None:
+            guards.check_hook(place, result)
             arrived.value = result if isinstance(value, Tensor) else result.array
             arrived.ours = False

@@ -24,13 +24,13 @@ from contextvars import ContextVar
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
 
 import numpy as np
-from minicnn_kernels.arrays import Array, is_floating
 
 from minicnn import anomaly, arguments, guards
-from minicnn.errors import GradientError
 from minicnn.tensor import Hook, Tensor
+from minicnn_kernels.arrays import is_floating
 
 P = ParamSpec("P")
+Array: TypeAlias = Any  # in an operation an array; in a recorded gradient it may be a Tensor
 Thunk: TypeAlias = Callable[[], Any]
 Gradients: TypeAlias = Thunk | tuple[Thunk, ...]
 
@@ -81,25 +81,26 @@ class Node:
         if isinstance(dy, Tensor):  # recorded: hand out Tensors that know where they come from
             origins = (self, *self.parents)
             saved = tuple(
-                value if origin is None or isinstance(value, Spec) else self._rebuilt(value, i, origin)
+                self._rebuilt(i, value, origin)
                 for i, (value, origin) in enumerate(zip(saved, origins, strict=True))
             )
         thunks = self.op.gradient_function(dy, *saved, **self.settings)
         return guards.check_thunks(self, thunks if isinstance(thunks, tuple) else (thunks,))
 
-    def _rebuilt(self, value: Array, i: int, origin: Node | Tensor) -> Tensor:
-        if isinstance(origin, Tensor):
-            return origin
-        tensor = Tensor(value)
-        tensor.node = origin
+    def _rebuilt(self, i: int, value: Any, origin: Node | Tensor | None) -> Any:
+        """Return saved value number i as the Tensor it was; what was none stays as it is."""
         version = self.versions[i]
-        if version is not None:
-            tensor.version = version[0]
+        if version is None:  # a Spec, an array or a number
+            return value
+        if isinstance(origin, Tensor):
+            return guards.same_leaf(self, i, origin, value)
+        tensor = Tensor(value)
+        tensor.node, tensor.version = origin, version[0]
         return tensor
 
     def release(self) -> None:
-        """Let go of everything saved for the gradient."""
-        self.saved, self.parents = None, ()
+        """Let go of everything saved for the gradient; only the way to the parents stays."""
+        self.saved = self.settings = None
 
 
 class Op(Generic[P]):
@@ -112,7 +113,7 @@ class Op(Generic[P]):
         self.__doc__, self.__name__ = forward.__doc__, forward.__name__
         self.__module__, self.__qualname__ = forward.__module__, forward.__qualname__
         self.__wrapped__ = forward
-        kinds = inspect.signature(forward).parameters.values()
+        kinds = guards.checked_signature(self.name, inspect.signature(forward))
         self.setting_defaults = {p.name: p.default for p in kinds if p.default is not p.empty}
         self.tensor_names = [p.name for p in kinds if p.kind is p.POSITIONAL_ONLY]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in kinds)
@@ -151,12 +152,10 @@ class Op(Generic[P]):
         if not any(isinstance(value, Tensor) for value in inputs):
             return self.forward(*inputs, **settings)
         arrays = arguments.to_arrays(self, inputs)
-        with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
-            y = Tensor(arguments.not_promoted(self.forward(*arrays, **settings), arrays))
+        y = Tensor(arguments.compute(self, arrays, settings))
         if anomaly.active.get():
             anomaly.check_finite(y.array, self.name, "forward")
-        if y.array.base is not None:
-            _share_version(y, inputs)
+        _share_version(y, inputs)
         if (
             grad_enabled.get()
             and is_floating(y.dtype)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import to_device
 
 from minicnn import random
-from minicnn.errors import DTypeError
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor
+from minicnn_kernels.arrays import is_floating, to_device
 
 
 def tensor(
@@ -23,7 +24,8 @@ def tensor(
     (dtype('int64'), dtype('float32'))
 
     Raises:
-        DTypeError: the data are not numbers, or rows differ in length.
+        DTypeError: the data are not numbers, or not of this type.
+        ShapeError: rows differ in length.
     """
     if isinstance(data, Tensor):
         data = data.array
@@ -31,8 +33,9 @@ def tensor(
         data = [item.array if isinstance(item, Tensor) else item for item in data]
     try:
         array = np.array(data, dtype=dtype)
-    except (ValueError, TypeError) as error:
-        raise DTypeError(f"tensor: cannot make a tensor of these data: {error}") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
+        raise kind(f"tensor: cannot make a tensor of these data: {error}") from None
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"tensor: the data must be numbers, got {array.dtype}")
     typed = hasattr(data, "dtype") or (
@@ -55,8 +58,12 @@ def from_dlpack(source: Any) -> Tensor:
     return Tensor(np.from_dlpack(source))
 
 
-def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+def _shape(name: str, *size: Any) -> tuple[int, ...]:
+    """Accept `f(2, 3)` and `f((2, 3))` alike."""
+    sizes = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+    if not all(hasattr(n, "__index__") and operator.index(n) >= 0 for n in sizes):
+        raise ShapeError(f"{name}: sizes must be integers of at least 0, got {sizes}")
+    return tuple(map(operator.index, sizes))
 
 
 def _finish(array: Any, dtype: Any, device: str, requires_grad: bool) -> Tensor:
@@ -68,12 +75,14 @@ def zeros(
     *size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """Return a tensor of zeros; `zeros(2, 3)` and `zeros((2, 3))` mean the same."""
-    return _finish(np.zeros(_shape(size), dtype or np.float32), dtype, device, requires_grad)
+    array = np.zeros(_shape("zeros", *size), dtype or np.float32)
+    return _finish(array, dtype, device, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return a tensor of ones."""
-    return _finish(np.ones(_shape(size), dtype or np.float32), dtype, device, requires_grad)
+    array = np.ones(_shape("ones", *size), dtype or np.float32)
+    return _finish(array, dtype, device, requires_grad)
 
 
 def full(
@@ -82,7 +91,8 @@ def full(
     """Return a tensor filled with one value, of the value's type unless `dtype` is given."""
     if dtype is None:
         dtype = np.float32 if isinstance(fill_value, float) else np.asarray(fill_value).dtype
-    return _finish(np.full(size, fill_value, dtype), dtype, device, requires_grad)
+    array = np.full(_shape("full", size), fill_value, dtype)
+    return _finish(array, dtype, device, requires_grad)
 
 
 def zeros_like(other: Tensor, dtype: Any = None) -> Tensor:
@@ -97,49 +107,76 @@ def ones_like(other: Tensor, dtype: Any = None) -> Tensor:
 
 def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
     """Return the (n, m) matrix with ones on the diagonal."""
-    return _finish(np.eye(n, m), dtype, "cpu", False)
+    return _finish(np.eye(*_shape("eye", n, n if m is None else m)), dtype, "cpu", False)
 
 
-def arange(
-    start: float, end: float | None = None, step: float = 1, dtype: Any = None
-) -> Tensor:
+def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """Return start, start + step, ... up to, not including, end.
 
     >>> arange(3), arange(0, 1, 0.25)
     (tensor([0, 1, 2]), tensor([0.  , 0.25, 0.5 , 0.75]))
+
+    Raises:
+        ArgumentError: the step is 0 or leads away from the end.
     """
     first, last = (0, start) if end is None else (start, end)
+    if step == 0 or (last - first) * step < 0:
+        raise ArgumentError(f"arange: steps of {step} do not lead from {first} to {last}")
     array = np.arange(first, last, step)
-    return _finish(array, dtype or (np.float32 if array.dtype.kind == "f" else np.int64), "cpu", False)
+    if dtype is None:
+        dtype = np.float32 if array.dtype.kind == "f" else np.int64
+    return _finish(array, dtype, "cpu", False)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
     """Return `steps` values evenly spaced from start to end, both included."""
-    return _finish(np.linspace(start, end, steps), dtype, "cpu", False)
+    return _finish(np.linspace(start, end, *_shape("linspace", steps)), dtype, "cpu", False)
 
 
 def rand(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return uniform random numbers in [0, 1) from the global generator."""
-    double = dtype is not None and np.dtype(dtype) == np.float64
+    shape, kind = _shape("rand", *size), _floating("rand", dtype)
     generator = random.default.numpy_generator()
-    array = generator.random(_shape(size), dtype=np.float64 if double else np.float32)
-    return _finish(array, dtype, device, requires_grad)
+    array = generator.random(shape, dtype=np.float64 if kind == np.float64 else np.float32)
+    return _finish(array, kind, device, requires_grad)
+
+
+def _floating(name: str, dtype: Any) -> Any:
+    kind = np.dtype(np.float32 if dtype is None else dtype)
+    if not is_floating(kind):
+        raise DTypeError(f"{name}: dtype must be a floating-point type, got {kind}")
+    return kind
 
 
 def randn(
     *size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """Return normal random numbers, mean 0 and variance 1, from the global generator."""
-    array = random.default.numpy_generator().standard_normal(_shape(size))
-    return _finish(array, dtype, device, requires_grad)
+    shape, kind = _shape("randn", *size), _floating("randn", dtype)
+    array = random.default.numpy_generator().standard_normal(shape)
+    return _finish(array, kind, device, requires_grad)
 
 
-def randint(low: int, high: int, size: Any, dtype: Any = None) -> Tensor:
-    """Return random integers in [low, high) from the global generator."""
-    array = random.default.numpy_generator().integers(low, high, size)
-    return _finish(array, dtype or np.int64, "cpu", False)
+def randint(low: int = 0, high: Any = None, size: Any = None, dtype: Any = None) -> Tensor:
+    """Return random integers in [low, high) from the global generator.
+
+    `randint(10, (2, 3))` means `randint(0, 10, (2, 3))`.
+
+    Raises:
+        ArgumentError: there is no integer in [low, high).
+    """
+    if size is None:
+        high, size = None, high
+    if high is None:
+        low, high = 0, low
+    if not low < high:
+        raise ArgumentError(f"randint: there is no integer in [{low}, {high})")
+    shape = _shape("randint", size)
+    array = random.default.numpy_generator().integers(low, high, shape)
+    return _finish(array, np.int64 if dtype is None else dtype, "cpu", False)
 
 
 def randperm(n: int) -> Tensor:
     """Return the numbers 0 to n - 1 in random order."""
-    return Tensor(random.default.numpy_generator().permutation(n))
+    (count,) = _shape("randperm", n)
+    return Tensor(random.default.numpy_generator().permutation(count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,17 @@ from minicnn.tensor import Tensor
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Node
+
+
+def checked_signature(name: str, signature: inspect.Signature) -> list[inspect.Parameter]:
+    """Return the parameters of an operation, if one can tell its tensors from its settings."""
+    parameters = list(signature.parameters.values())
+    tensors = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+    if not tensors:
+        raise TypeError(f"{name}{signature}: write the tensors left of a slash: {name}(x, /, ...)")
+    if any(p.default is not p.empty for p in tensors):
+        raise TypeError(f"{name}{signature}: a tensor cannot have a default; let callers pass None")
+    return parameters
 
 
 def usable(node: Node) -> tuple[Any, ...]:
@@ -43,6 +55,16 @@ def usable(node: Node) -> tuple[Any, ...]:
     return node.saved
 
 
+def same_leaf(node: Node, i: int, leaf: Tensor, saved: Any) -> Tensor:
+    """Return the leaf that was input i - 1, if `.data` has not given it other values since."""
+    if leaf.array is not saved:
+        raise GradientError(
+            f"{node.op.name}: {node.op.value_names(node)[i]}, shape {leaf.shape}, was given other "
+            f"values (.data) after the forward pass; differentiate before assigning to .data"
+        )
+    return leaf
+
+
 def check_thunks(node: Node, thunks: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the thunks of a gradient if there is one per tensor."""
     if len(thunks) != len(node.parents) or not all(map(callable, thunks)):
@@ -66,13 +88,30 @@ def check_gradient(node: Node, i: int, parent: Node | Tensor, dx: Any) -> None:
         raise DTypeError(
             f"{node.op.name}: the gradient of {name} must be {expected.dtype}, got {dx.dtype}"
         )
-    if node.trace is not None:
+    if node.trace is not None or anomaly.active.get():
         values = dx.array if isinstance(dx, Tensor) else dx
         where = f"the gradient of {node.op.name}"
-        anomaly.check_finite(values, where, "backward", node.trace.place)
+        place = "outside detect_anomaly()" if node.trace is None else node.trace.place
+        anomaly.check_finite(values, where, "backward", place)
 
 
-def checked_seed(root: Tensor, seed: Tensor | None) -> Tensor:
+def check_hook(place: Node | Tensor, result: Any) -> None:
+    """Refuse what a hook returned if it cannot take the place of the gradient it was shown."""
+    expected = place if isinstance(place, Tensor) else place.spec
+    whose = "a leaf" if isinstance(place, Tensor) else f"the result of {place.op.name}"
+    if not isinstance(result, Tensor) or result.shape != expected.shape:
+        got = getattr(result, "shape", type(result).__name__)
+        raise ShapeError(
+            f"register_hook: a hook on {whose} must return a Tensor of shape {expected.shape} or "
+            f"None, got {got}"
+        )
+    if result.dtype != expected.dtype:
+        raise DTypeError(
+            f"register_hook: a hook on {whose} must return {expected.dtype}, got {result.dtype}"
+        )
+
+
+def checked_seed(root: Tensor, seed: Any) -> Tensor:
     """Return the gradient to start from, d loss / d root; ones for a single value."""
     if not root.requires_grad:
         raise GradientError(
@@ -86,6 +125,10 @@ def checked_seed(root: Tensor, seed: Tensor | None) -> Tensor:
                 f"it may be left out only for a single value, such as a loss"
             )
         return Tensor(np.ones_like(root.array))
+    if isinstance(seed, np.ndarray):
+        seed = Tensor(seed)
+    if not isinstance(seed, Tensor):
+        raise GradientError(f"backward: gradient must be a Tensor, got {type(seed).__name__}")
     if seed.shape != root.shape:
         raise ShapeError(f"backward: gradient has shape {seed.shape}, the tensor {root.shape}")
     if seed.dtype != root.dtype:

@@ -46,9 +46,11 @@ class Generator:
 
     def set_state(self, state: tuple[int, int]) -> None:
         """Continue from a state that `get_state` returned."""
-        seed, calls = state
+        seed, calls = state[0], operator.index(state[1])
+        if not 0 <= calls < 2**64:
+            raise ArgumentError(f"set_state: calls must lie in [0, 2**64), got {calls}")
         self.manual_seed(seed)
-        self.calls = operator.index(calls)
+        self.calls = calls
 
 
 default = Generator(0)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
-from minicnn_kernels.arrays import Array, device_of, is_floating
 
 from minicnn.errors import DTypeError, GradientError, ShapeError
+from minicnn_kernels.arrays import Array, device_of, is_floating
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Node
@@ -33,7 +33,9 @@ class Tensor:
         requires_grad: whether gradients flow to or through this tensor.
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_requires_grad", "array", "grad", "node", "version")
+    __slots__ = (
+        "__weakref__", "_hooks", "_requires_grad", "_retained", "array", "grad", "node", "version"
+    )  # fmt: skip
 
     # NumPy must hand `ndarray * tensor` to Tensor.__rmul__ instead of taking the tensor apart,
     # and must refuse `np.exp(tensor)` instead of dropping the graph in silence.
@@ -48,7 +50,9 @@ class Tensor:
             gradient: Tensor | None = None,
             retain_graph: bool | None = None,
             create_graph: bool = False,
-        ) -> None: ...
+        ) -> None:
+            """Add d self / d leaf to every leaf's `.grad`: `minicnn.backprop.backward`."""
+
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -69,6 +73,7 @@ class Tensor:
         self.node: Node | None = None
         self.version = [0]  # counts changes in place; shared by all tensors on one memory
         self._hooks: list[Hook] = []
+        self._retained: Node | None = None  # the call whose gradient `retain_grad` keeps
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = True
@@ -141,8 +146,7 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self.array = value.array
-        self.version = [self.version[0] + 1]
+        self.array, self.version = value.array, value.version
 
     def numpy(self) -> Array:
         """Return the NumPy array itself, sharing memory.
@@ -198,8 +202,11 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Keep `.grad` on this tensor although it is not a leaf."""
-        if self.node is None:
+        if not self.requires_grad:
+            raise GradientError("retain_grad: this tensor does not require grad")
+        if self.node is None or self._retained is self.node:
             return
+        self._retained = self.node
         reference = weakref.ref(self)  # the hook must not keep the tensor alive
 
         def keep(gradient: Tensor) -> None:
@@ -243,7 +250,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         values = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4)
-        notes = [] if self.dtype in ("float32", "int64", "bool") else [f"dtype={self.dtype}"]
+        notes = [] if self.array.size or self.ndim == 1 else [f"shape={self.shape}"]
+        notes += [] if self.dtype in ("float32", "int64", "bool") else [f"dtype={self.dtype}"]
         if self.node is not None:
             notes.append(f"made_by={self.node.op.name}")
         elif self.requires_grad:

@@ -38,11 +38,18 @@ def pair(value: Any, name: str = "value", least: int = 0) -> Pair:
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) or (hasattr(value, "__len__") and hasattr(value, "__iter__"))
+    return isinstance(value, (tuple, list)) or (
+        hasattr(value, "__len__") and hasattr(value, "__iter__")
+    )
 
 
 def output_size(
-    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
 ) -> int:
     """Count the windows along one side: floor((size + 2 padding - reach) / stride) + 1.
 
@@ -84,7 +91,9 @@ class Windows:
         """How many windows there are, vertically and horizontally."""
         h, w = (
             output_size(*side, self.ceil_mode)
-            for side in zip(self.image, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+            for side in zip(
+                self.image, self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
         )
         return h, w
 
@@ -94,7 +103,13 @@ class Windows:
         h, w = (
             max(size + 2 * p, (count - 1) * s + d * (k - 1) + 1)
             for size, p, count, s, d, k in zip(
-                self.image, self.padding, self.output, self.stride, self.dilation, self.kernel, strict=True
+                self.image,
+                self.padding,
+                self.output,
+                self.stride,
+                self.dilation,
+                self.kernel,
+                strict=True,
             )
         )
         return h, w
@@ -153,7 +168,9 @@ def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     return vertical, horizontal
 
 
-def transposed_output_padding(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+def transposed_output_padding(
+    size: int, kernel: int, stride: int, padding: int, dilation: int
+) -> int:
     """Count the rows at the end of an image that no window reaches.
 
     >>> transposed_output_padding(8, kernel=3, stride=2, padding=0, dilation=1)

@@ -112,7 +112,9 @@ def use_algorithms(**names: str) -> Iterator[None]:
     """
     for kernel, name in names.items():
         if kernel not in kernels:
-            raise AlgorithmError(f"unknown kernel {kernel!r}; there are {', '.join(sorted(kernels))}")
+            raise AlgorithmError(
+                f"unknown kernel {kernel!r}; there are {', '.join(sorted(kernels))}"
+            )
         if name != "auto" and name not in kernels[kernel].algorithms:
             known = ", ".join(sorted(kernels[kernel].algorithms))
             raise AlgorithmError(f"{kernel}: unknown algorithm {name!r}; there are {known}")

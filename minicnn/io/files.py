@@ -26,7 +26,7 @@ def atomic_write(path: StrPath) -> Iterator[Path]:
     link is followed, and an existing file keeps its permissions.
 
     Raises:
-        ArgumentError: `path` is a folder or a device.
+        ArgumentError: `path` is a folder, a pipe or a device.
         OSError: the file cannot be written (no permission, no space).
 
     >>> from tempfile import TemporaryDirectory
@@ -38,7 +38,7 @@ def atomic_write(path: StrPath) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "a device"
+        kind = "a folder" if target.is_dir() else "a pipe or a device"
         raise ArgumentError(
             f"atomic_write: path {os.fspath(path)!r} is {kind}; name a file to write"
         )

@@ -97,7 +97,7 @@ def _checked_name(name: str) -> str:
 
 
 def _plain_array(name: str, value: Tensor | Array) -> Array:
-    """Return `value` as a C-ordered array in this machine's byte order.
+    """Return `value` as an array in C order.
 
     The library copies memory as it lies: without this, strided arrays are saved scrambled.
     """
@@ -108,7 +108,7 @@ def _plain_array(name: str, value: Tensor | Array) -> Array:
             f"save_file: tensors[{name!r}] is {found}; give a Tensor or an array of "
             f"{', '.join(DTYPES)}"
         )
-    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=None)
+    return np.array(array, order="C", copy=None)
 
 
 def _sort_metadata(path: Path) -> None:
@@ -122,7 +122,7 @@ def _sort_metadata(path: Path) -> None:
         header[METADATA] = dict(sorted(header[METADATA].items()))
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         file.seek(8)
-        file.write(text.ljust(length))
+        file.write(text)
 
 
 @contextmanager

@@ -28,6 +28,6 @@ def create(name: str, **settings: Any) -> Module:
     """
     if name not in _BUILDERS:
         close = difflib.get_close_matches(name, _BUILDERS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"unknown model {name!r}{hint} There are: {', '.join(_BUILDERS)}")
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UsageError(f"unknown model {name!r}; {hint}there are: {', '.join(_BUILDERS)}")
     return _BUILDERS[name](**settings)

@@ -16,7 +16,7 @@ from minicnn.nn import functional as F
 class Subsampling(Module):
     """S2, S4: the mean of 2x2 pixels, times a coefficient, plus a bias, one pair per map.
 
-    y[n,c,i,j] = coefficient[c] * mean_ab x[n, c, 2i + a, 2j + b] + bias[c]
+    y[n,c,i,j] = mean_ab x[n, c, 2i + a, 2j + b] * coefficient[c] + bias[c]
     """
 
     def __init__(self, channels: int) -> None:
@@ -26,7 +26,7 @@ class Subsampling(Module):
 
     def forward(self, x: Any) -> Any:
         """Halve the image."""
-        return self.coefficient * F.avg_pool2d(x, 2) + self.bias
+        return F.avg_pool2d(x, 2) * self.coefficient + self.bias
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) -> Sequential:

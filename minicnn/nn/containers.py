@@ -29,7 +29,7 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         """Call every module in turn."""
-        for module in self.children():
+        for module in self:
             x = module(x)
         return x
 
@@ -42,12 +42,12 @@ class Sequential(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return (module for module in self._modules.values() if module is not None)
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return type(self)(dict(list(self.named_children())[index]))
-        return list(self.children())[index]
+            return type(self)(dict(list(self._modules.items())[index]))
+        return list(self)[index]
 
 
 class ModuleList(Module):
@@ -72,9 +72,9 @@ class ModuleList(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return (module for module in self._modules.values() if module is not None)
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return ModuleList(list(self.children())[index])
-        return list(self.children())[index]
+            return ModuleList(list(self)[index])
+        return list(self)[index]

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import minicnn_kernels.geometry as geometry
 import numpy as np
-from minicnn_kernels.arrays import is_floating
-from minicnn_kernels.geometry import Pair, Windows, pair
 
-from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
-from minicnn.ops import activation, convolution, dropout as dropout_ops, linear as linear_ops
-from minicnn.ops import normalization, pooling
+import minicnn_kernels.geometry as geometry
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
+from minicnn.ops import convolution, normalization, pooling
+from minicnn.ops import dropout as dropout_ops
+from minicnn.ops import linear as linear_ops
 from minicnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from minicnn.ops.loss import cross_entropy, mse_loss, nll_loss
+from minicnn.ops.reduce import mean
 from minicnn.ops.shape import pad_with, squeeze, unsqueeze, view_as
-from minicnn.tensor import Tensor, values_of
+from minicnn.tensor import values_of
+from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.geometry import Pair, Windows, pair
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -82,7 +84,9 @@ def conv2d(
         border = (top, left)
     elif isinstance(padding, str):
         if padding != "valid":
-            raise ArgumentError(f'conv2d: padding must be a number, "same" or "valid", got {padding!r}')
+            raise ArgumentError(
+                f'conv2d: padding must be a number, "same" or "valid", got {padding!r}'
+            )
         border = (0, 0)
     else:
         border = pair(padding, "conv2d: padding")
@@ -96,8 +100,8 @@ def conv2d(
 def _check_filters(x: Any, weight: Any, bias: Any, groups: int) -> None:
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight must be (O, C/groups, KH, KW), got shape {weight.shape}")
-    if min(weight.shape[2:]) < 1:
-        raise ShapeError(f"conv2d: the kernel is empty, weight has shape {weight.shape}")
+    if min(weight.shape) < 1:
+        raise ShapeError(f"conv2d: weight is empty, it has shape {weight.shape}")
     filters, per_group = weight.shape[:2]
     if groups < 1 or filters % groups or x.shape[1] != per_group * groups:
         raise ShapeError(
@@ -106,9 +110,15 @@ def _check_filters(x: Any, weight: Any, bias: Any, groups: int) -> None:
         )
     if bias is not None and bias.shape != (filters,):
         raise ShapeError(f"conv2d: bias must have shape ({filters},), got {bias.shape}")
-    for name, value in (("input", x), ("weight", weight)):
-        if not is_floating(value.dtype):
-            raise DTypeError(f"conv2d: {name} must be floating-point, got {value.dtype}")
+    _check_floating("conv2d", "input", x)
+    _check_floating("conv2d", "weight", weight)
+
+
+def _check_floating(op: str, name: str, value: Any) -> None:
+    if not is_floating(value.dtype):
+        raise DTypeError(
+            f"{op}: {name} must be floating-point, got {value.dtype}; use .to(dtype) first"
+        )
 
 
 def _batch(op: str, x: Any, dims: int = 4) -> tuple[Any, bool]:
@@ -133,7 +143,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     return linear_ops.affine(input, weight, bias)
 
 
-def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def unfold(
+    input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
     """Copy the windows of images side by side (im2col): (N, C, H, W) to (N, C*KH*KW, OH*OW)."""
     x, unbatched = _batch("unfold", input)
     windows = _windows("unfold", x.shape[2:], kernel_size, stride, padding, dilation)
@@ -176,7 +188,13 @@ def fold(
 
 
 def _windows(
-    op: str, image: Pair, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1, ceil: bool = False
+    op: str,
+    image: Pair,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any = 1,
+    ceil: bool = False,
 ) -> Windows:
     kernel = pair(kernel_size, f"{op}: kernel_size", 1)
     steps = kernel if stride is None or stride == () else pair(stride, f"{op}: stride", 1)
@@ -184,8 +202,10 @@ def _windows(
     return Windows(image, kernel, steps, border, spacing, ceil).checked(op)
 
 
-def _pool_windows(op: str, x: Any, kernel_size: Any, *settings: Any, ceil: bool) -> Windows:
-    windows = _windows(op, x.shape[2:], kernel_size, *settings, ceil=ceil)
+def _pool_windows(
+    op: str, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> Windows:
+    windows = _windows(op, x.shape[2:], kernel_size, stride, padding, dilation, ceil)
     if any(2 * p > k for p, k in zip(windows.padding, windows.kernel, strict=True)):
         raise ArgumentError(
             f"{op}: padding {windows.padding} may be at most half of the kernel {windows.kernel}"
@@ -209,7 +229,7 @@ def max_pool2d(
     Shapes: (N, C, H, W) or (C, H, W).  `stride` defaults to `kernel_size`.
     """
     x, unbatched = _batch("max_pool2d", input)
-    windows = _pool_windows("max_pool2d", x, kernel_size, stride, padding, dilation, ceil=ceil_mode)
+    windows = _pool_windows("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     y = pooling.max_pool2d(x, windows)
     return squeeze(y, 0) if unbatched else y
 
@@ -230,9 +250,10 @@ def avg_pool2d(
     Shapes: (N, C, H, W) or (C, H, W).  `stride` defaults to `kernel_size`.
     """
     x, unbatched = _batch("avg_pool2d", input)
+    _check_floating("avg_pool2d", "input", x)
     if divisor_override == 0:
         raise ArgumentError("avg_pool2d: divisor_override must not be zero")
-    windows = _pool_windows("avg_pool2d", x, kernel_size, stride, padding, ceil=ceil_mode)
+    windows = _pool_windows("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     y = pooling.avg_pool2d(x, windows, count_include_pad, divisor_override)
     return squeeze(y, 0) if unbatched else y
 
@@ -243,11 +264,14 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     Shapes: (N, C, H, W) or (C, H, W) to (N, C, *output_size).
     """
     x, unbatched = _batch("adaptive_avg_pool2d", input)
-    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    wanted = [n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=True)]
-    size = pair(wanted, "adaptive_avg_pool2d: output_size")
+    _check_floating("adaptive_avg_pool2d", "input", x)
+    wanted = list(output_size) if isinstance(output_size, (tuple, list)) else [output_size] * 2
+    kept = [n if m is None else m for n, m in zip(x.shape[2:], wanted, strict=False)]
+    size = pair([*kept, *wanted[2:]], "adaptive_avg_pool2d: output_size")
+    if min(x.shape[2:]) < 1:
+        raise ShapeError(f"adaptive_avg_pool2d: the image is empty, input has shape {x.shape}")
     if size == (1, 1):
-        y = x.mean((2, 3), keepdim=True)
+        y = mean(x, (2, 3), keepdim=True)
     else:
         y = pooling.adaptive_avg_pool2d(x, size)
     return squeeze(y, 0) if unbatched else y
@@ -267,7 +291,9 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any
         )
     pairs = list(zip(widths[::2], widths[1::2], strict=True))
     everywhere = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
-    if any(n + a + b < 0 for n, (a, b) in zip(input.shape, everywhere, strict=True)):
+    if any(
+        n + min(a, 0) + min(b, 0) < 0 for n, (a, b) in zip(input.shape, everywhere, strict=True)
+    ):
         raise ShapeError(f"pad: {widths} cuts more than there is from shape {input.shape}")
     return pad_with(input, everywhere, value)
 
@@ -295,6 +321,7 @@ def batch_norm(
     """
     if input.ndim < 2:
         raise ShapeError(f"batch_norm: input must be (N, C, ...), got shape {input.shape}")
+    _check_floating("batch_norm", "input", input)
     channels, dtype = input.shape[1], input.dtype
     for name, value in (
         ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
@@ -306,7 +333,9 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: needs running_mean and running_var unless training")
-        average, variance = (values_of(r).astype(dtype, copy=False) for r in (running_mean, running_var))
+        average, variance = (
+            values_of(r).astype(dtype, copy=False) for r in (running_mean, running_var)
+        )
         return normalization.batch_norm_inference(input, gamma, beta, average, variance, eps)
     count = int(np.prod(input.shape)) // max(channels, 1)
     if count < 2:
@@ -314,7 +343,10 @@ def batch_norm(
             f"batch_norm: training needs more than one value per channel, got shape {input.shape}"
         )
     y, (average, variance) = normalization.batch_norm_training(input, gamma, beta, eps)
-    for running, batch in ((running_mean, average), (running_var, variance * (count / (count - 1)))):
+    for running, batch in (
+        (running_mean, average),
+        (running_var, variance * (count / (count - 1))),
+    ):
         if running is not None:
             running.copy_(values_of(running) * (1 - momentum) + batch * momentum)
     return y

@@ -5,7 +5,7 @@ Papers: Glorot, Bengio 2010, AISTATS ("xavier"); He et al. 2015, arXiv:1502.0185
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import erf, prod, sqrt
 
 import numpy as np
 
@@ -22,7 +22,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         return sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity not in gains:
         known = ", ".join(sorted([*gains, "leaky_relu"]))
-        raise ArgumentError(f"calculate_gain: unknown nonlinearity {nonlinearity!r}; known: {known}")
+        raise ArgumentError(
+            f"calculate_gain: unknown nonlinearity {nonlinearity!r}; known: {known}"
+        )
     return gains[nonlinearity]
 
 
@@ -66,20 +68,20 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill uniformly in [-b, b], b = gain * sqrt(6 / (fan_in + fan_out))."""
-    bound = gain * sqrt(6 / sum(fans(tensor)))
+    bound = gain * sqrt(6 / max(sum(fans(tensor)), 1))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill normally with std = gain * sqrt(2 / (fan_in + fan_out))."""
-    return normal_(tensor, 0.0, gain * sqrt(2 / sum(fans(tensor))))
+    return normal_(tensor, 0.0, gain * sqrt(2 / max(sum(fans(tensor)), 1)))
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ArgumentError(f'init: mode must be "fan_in" or "fan_out", got {mode!r}')
     fan = fans(tensor)[0 if mode == "fan_in" else 1]
-    return calculate_gain(nonlinearity, a) / sqrt(fan)
+    return calculate_gain(nonlinearity, a) / sqrt(max(fan, 1))  # without inputs nothing is filled
 
 
 def kaiming_uniform_(
@@ -100,7 +102,17 @@ def kaiming_normal_(
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
-    """Fill normally, drawing again whatever falls outside [a, b]."""
+    """Fill normally, drawing again whatever falls outside [a, b].
+
+    Raises:
+        ArgumentError: so little of the distribution lies in [a, b] that drawing would not end.
+    """
+    low, high = (erf((limit - mean) / (std * sqrt(2))) for limit in (a, b))
+    if (high - low) / 2 < 1e-3:
+        raise ArgumentError(
+            f"trunc_normal_: [{a}, {b}] holds less than 0.1 % of a normal distribution with mean "
+            f"{mean} and std {std}; move or widen it"
+        )
     generator = random.default.numpy_generator()
     values = generator.normal(mean, std, tensor.shape)
     while (outside := (values < a) | (values > b)).any():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
-from minicnn_kernels.geometry import pair
-
 from minicnn import factories
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.nn import functional as F
@@ -14,6 +12,7 @@ from minicnn.nn import init
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Parameter
 from minicnn.ops.shape import flatten
+from minicnn_kernels.geometry import pair
 
 
 def _first_values(weight: Parameter, bias: Parameter | None) -> None:
@@ -94,7 +93,7 @@ class Conv2d(Module):
         )
         for name, default in (("padding", (0, 0)), ("dilation", (1, 1)), ("groups", 1)):
             value = getattr(self, name)
-            text += f", {name}={value!r}" if value != default else ""
+            text += f", {name}={value}" if value != default else ""
         return text if self.bias is not None else f"{text}, bias=False"
 
 
@@ -190,8 +189,12 @@ class BatchNorm2d(Module):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self.register_parameter("weight", Parameter(factories.ones(num_features)) if affine else None)
-        self.register_parameter("bias", Parameter(factories.zeros(num_features)) if affine else None)
+        self.register_parameter(
+            "weight", Parameter(factories.ones(num_features)) if affine else None
+        )
+        self.register_parameter(
+            "bias", Parameter(factories.zeros(num_features)) if affine else None
+        )
         tracked = track_running_stats
         self.register_buffer("running_mean", factories.zeros(num_features) if tracked else None)
         self.register_buffer("running_var", factories.ones(num_features) if tracked else None)
@@ -202,15 +205,16 @@ class BatchNorm2d(Module):
         """Normalise each channel."""
         if x.ndim != 4:
             raise ShapeError(f"BatchNorm2d: input must be (N, C, H, W), got shape {x.shape}")
-        momentum = self.momentum or 0.0
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.copy_(self.num_batches_tracked.item() + 1)
-            if self.momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        return F.batch_norm(
+        counted = self.training and self.num_batches_tracked is not None
+        batches = self.num_batches_tracked.item() + 1 if counted else 1
+        momentum = 1 / batches if self.momentum is None else self.momentum
+        y = F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or not self.track_running_stats, momentum, self.eps,
         )  # fmt: skip
+        if counted:
+            self.num_batches_tracked.copy_(batches)
+        return y
 
     def extra_repr(self) -> str:
         """Name the settings."""
@@ -332,7 +336,9 @@ class CrossEntropyLoss(Module):
 class NLLLoss(Module):
     """The mean of -input[n, target[n]] over log-probabilities; see `functional.nll_loss`."""
 
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.settings = (ignore_index, reduction)

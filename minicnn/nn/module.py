@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minicnn import anomaly
+from minicnn import anomaly, factories
 from minicnn.backprop import no_grad
-from minicnn.errors import ShapeError
+from minicnn.errors import DTypeError, ShapeError
 from minicnn.nn.parameter import Parameter
 from minicnn.tensor import Tensor
+from minicnn_kernels.arrays import Array, is_floating
 
 
 class IncompatibleKeys(NamedTuple):
@@ -55,10 +56,11 @@ class Module:
                 raise AttributeError(
                     f"{type(self).__name__}: call super().__init__() before assigning {name!r}"
                 )
-            for table in ("_parameters", "_buffers", "_modules"):
+            home = "_parameters" if isinstance(value, Parameter) else "_modules"
+            for table in {"_parameters", "_buffers", "_modules"} - {home}:
                 tables[table].pop(name, None)
             tables.pop(name, None)
-            tables["_parameters" if isinstance(value, Parameter) else "_modules"][name] = value
+            tables[home][name] = value  # one that is replaced keeps its place in the order
         elif name in tables.get("_parameters", ()) or name in tables.get("_modules", ()):
             table = "_parameters" if name in self._parameters else "_modules"
             if value is not None:
@@ -68,7 +70,7 @@ class Module:
                 )
             tables[table][name] = None
         elif name in tables.get("_buffers", ()):
-            self._buffers[name] = value
+            self.register_buffer(name, value)
         else:
             object.__setattr__(self, name, value)
 
@@ -93,10 +95,15 @@ class Module:
         self.__dict__.pop(name, None)
         self._parameters[name] = param
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+    def register_buffer(self, name: str, tensor: Tensor | Array | None) -> None:
         """Add a tensor that belongs to the state but is not learned, such as a running mean."""
         self.__dict__.pop(name, None)
-        self._buffers[name] = tensor
+        if not (tensor is None or isinstance(tensor, (Tensor, np.ndarray))):
+            raise DTypeError(
+                f"{type(self).__name__}: buffer {name!r} must be a Tensor, an array or None, "
+                f"got {type(tensor).__name__}"
+            )
+        self._buffers[name] = Tensor(tensor) if isinstance(tensor, np.ndarray) else tensor
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name, as assigning an attribute does."""
@@ -138,7 +145,7 @@ class Module:
         Returns a function that removes the hook.
         """
         self._forward_pre_hooks.append(hook)
-        return lambda: self._forward_pre_hooks.remove(hook)
+        return _remover(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
         """Call `hook(module, inputs, result)` after forward; what it returns replaces the result.
@@ -146,13 +153,17 @@ class Module:
         Returns a function that removes the hook.
         """
         self._forward_hooks.append(hook)
-        return lambda: self._forward_hooks.remove(hook)
+        return _remover(self._forward_hooks, hook)
 
     # --- going over the tree ---------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Go over the direct submodules."""
-        return ((name, module) for name, module in self._modules.items() if module is not None)
+        """Go over the direct submodules, each once."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
 
     def children(self) -> Iterator[Module]:
         """Go over the direct submodules without their names."""
@@ -168,14 +179,17 @@ class Module:
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
         yield prefix, self
-        for name, module in self.named_children():
-            yield from module._walk(f"{prefix}.{name}" if prefix else name)
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._walk(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator[Module]:
         """Go over this module and all below it without their names."""
         return (module for _, module in self.named_modules())
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
         """Go over the parameters, each once, as ("features.0.weight", parameter)."""
         return _named_members("_parameters", self, prefix, recurse)
 
@@ -220,14 +234,16 @@ class Module:
                         state[f"{path}.{name}" if path else name] = tensor.detach()
         return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
         """Copy tensors or arrays into the parameters and buffers of the same names.
 
         Nothing is copied unless everything fits.
 
         Raises:
-            ShapeError: sizes differ or, if `strict`, keys are missing or unexpected; the message
-                lists every one of them.
+            ShapeError: sizes or types differ or, if `strict`, keys are missing or unexpected; the
+                message lists every one of them.
         """
         own = self.state_dict()
         missing = [key for key in own if key not in state_dict]
@@ -238,6 +254,12 @@ class Module:
             for key, tensor in own.items()
             if key in state_dict and tuple(state_dict[key].shape) != tensor.shape
         ]
+        problems += [
+            f"  type mismatch  {key}: the file has {state_dict[key].dtype}, the model {tensor.dtype}"
+            for key, tensor in own.items()
+            if key in state_dict
+            and not np.can_cast(state_dict[key].dtype, tensor.dtype, casting="same_kind")
+        ]
         if strict:
             problems += [f"  missing        {key}" for key in missing]
             problems += [f"  unexpected     {key}" for key in unexpected]
@@ -245,9 +267,10 @@ class Module:
             raise ShapeError(
                 "\n".join([f"load_state_dict: does not fit {type(self).__name__}:", *problems])
             )
-        for key, tensor in own.items():
-            if key in state_dict:
-                tensor.copy_(state_dict[key])
+        with no_grad():
+            for key, tensor in own.items():
+                if key in state_dict:
+                    tensor.copy_(state_dict[key])
         return IncompatibleKeys(missing, unexpected)
 
     def train(self, mode: bool = True) -> Self:
@@ -276,14 +299,25 @@ class Module:
 
         Integer buffers keep their type.  The Parameter objects stay the same, so an optimiser
         made before still holds them.
+
+        Raises:
+            DTypeError: the type is not a floating-point one.
+            DeviceError: the device cannot be used.
         """
-        with no_grad():
-            for tensor in (*self.parameters(), *self.buffers()):
-                moved = tensor.detach().to(*targets, dtype=dtype, device=device)
-                if moved.dtype != tensor.dtype and not np.issubdtype(tensor.dtype, np.floating):
-                    moved = tensor.detach().to(device=moved.device)
-                tensor.data = moved
-                tensor.grad = None
+        wanted = factories.zeros(0).to(*targets, dtype=dtype, device=device)
+        if not is_floating(wanted.dtype):
+            raise DTypeError(f"Module.to: needs a floating-point type, got {wanted.dtype}")
+
+        def moved(tensor: Tensor) -> Tensor:
+            result: Tensor = tensor.detach().to(*targets, dtype=dtype, device=device)
+            if is_floating(tensor.dtype):
+                return result
+            return tensor.detach().to(device=result.device)  # type: ignore[no-any-return]
+
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.data = moved(tensor)
+            if tensor.grad is not None:
+                tensor.grad = moved(tensor.grad)
         return self
 
     def float(self) -> Self:
@@ -301,17 +335,21 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [
-            f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()
-        ]
-        name = type(self).__name__
-        if not lines:
-            return f"{name}({self.extra_repr()})"
-        head = f"{self.extra_repr()}" if self.extra_repr() else ""
-        return "\n  ".join([f"{name}({head}", *lines]) + "\n)"
+        own = self.extra_repr().splitlines()
+        children = [f"({name}): {child!r}" for name, child in self._modules.items()]
+        if not children and len(own) < 2:
+            return f"{type(self).__name__}({''.join(own)})"
+        lines = [line.replace("\n", "\n  ") for line in (*own, *children)]
+        return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
 
 
-def _named_members(table: str, module: Module, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+def _remover(hooks: list[Any], hook: Any) -> Callable[[], None]:
+    return lambda: hooks.remove(hook) if hook in hooks else None
+
+
+def _named_members(
+    table: str, module: Module, prefix: str, recurse: bool
+) -> Iterator[tuple[str, Any]]:
     """Go over parameters or buffers of a tree; one that is shared comes under its first name."""
     seen: set[int] = set()
     for path, owner in module._walk(prefix) if recurse else [(prefix, module)]:

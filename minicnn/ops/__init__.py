@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import to_device
 
 from minicnn import backprop
 from minicnn.differentiable import Op
-from minicnn.errors import ArgumentError
+from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops import activation, arithmetic, indexing, inplace, linear, reduce, shape
 from minicnn.tensor import Tensor
+from minicnn_kernels.arrays import to_device
 
 
 def to(tensor: Tensor, *targets: Any, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -38,9 +38,13 @@ def to(tensor: Tensor, *targets: Any, dtype: Any = None, device: str | None = No
         if tensor.node is not None:
             raise ArgumentError("to: only leaves move between devices; use .detach() first")
         tensor = Tensor(to_device(tensor.array, device), requires_grad=tensor.requires_grad)
-    if dtype is None or np.dtype(dtype) == tensor.dtype:
+    try:
+        wanted = tensor.dtype if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"to: {dtype!r} is neither an element type nor a device") from None
+    if wanted == tensor.dtype:
         return tensor
-    result: Tensor = arithmetic.cast(tensor, np.dtype(dtype))
+    result: Tensor = arithmetic.cast(tensor, wanted)
     return result
 
 

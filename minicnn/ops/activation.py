@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.arithmetic import exp
-from minicnn.ops.reduce import sum
+from minicnn.ops.indexing import dimension
+from minicnn.ops.reduce import only_floating, sum
 
 
 @differentiable
@@ -46,7 +46,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 @differentiable
 def softmax(x: Array, /, dim: int) -> Array:
     """y[i] = e^x[i] / sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    e = np.exp(x - x.max(axis=dim, keepdims=True, initial=-np.inf))
+    e = np.exp(_shifted("softmax", x, dim))
     return e / e.sum(axis=dim, keepdims=True)
 
 
@@ -58,10 +58,15 @@ def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
 @differentiable
 def log_softmax(x: Array, /, dim: int) -> Array:
     """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    shifted = x - x.max(axis=dim, keepdims=True, initial=-np.inf)
+    shifted = _shifted("log_softmax", x, dim)
     return shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
 
 
 @log_softmax.gradient(saves="y")
 def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
     return lambda: dy - exp(y) * sum(dy, dim, keepdim=True)
+
+
+def _shifted(op: str, x: Array, dim: int) -> Array:
+    only_floating(op, x)
+    return x - x.max(axis=dimension(op, dim, x.ndim), keepdims=True, initial=-np.inf)

@@ -6,12 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError
 from minicnn.ops.broadcast import unbroadcast
-from minicnn.tensor import values_of
+from minicnn.tensor import Tensor, values_of
 
 # --- two operands ---------------------------------------------------------------------------------
 
@@ -82,10 +81,10 @@ def _lowered(b: Any) -> Any:
 
 
 def _log_of_base(a: Any) -> Any:
-    """Return ln a, but 0 at a == 0, where a^b stays 0 for every b > 0."""
+    """Return ln a, but 0 at a == 0, where a^b stays 0 for every b > 0; NaN below."""
     if hasattr(a, "shape"):
         return log(where(eq(a, 0), 1.0, a))
-    return math.log(a) if a else 0.0
+    return math.log(a) if a > 0 else 0.0 if a == 0 else math.nan
 
 
 @differentiable
@@ -114,8 +113,8 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 
 def _share(winner: Any, loser: Any) -> Array:
     """Return 1 where winner > loser, 1/2 where they are equal, else 0."""
-    share = np.heaviside(winner - loser, 0.5)
-    return share.astype(np.result_type(winner, loser), copy=False)
+    wins = np.greater(winner, loser).astype(np.result_type(winner, loser))
+    return (wins + np.greater_equal(winner, loser)) / 2
 
 
 @differentiable
@@ -133,12 +132,14 @@ def _(dy: Array, y: Array, a: Array, b: Array, *, condition: Array) -> Gradients
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition holds, else b.
+    """Return a where the condition holds, else b; a and b are tensors or numbers.
 
     >>> import minicnn
     >>> minicnn.where(minicnn.tensor([True, False]), minicnn.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
     """
+    if isinstance(condition, Tensor) and not (isinstance(a, Tensor) or isinstance(b, Tensor)):
+        a = Tensor(np.asarray(a, np.float32 if isinstance(a, float) else None))
     return select(a, b, condition=np.asarray(values_of(condition), dtype=bool))
 
 

@@ -7,10 +7,8 @@ each are the other two, so derivatives of any order are at hand.
 from __future__ import annotations
 
 import minicnn_kernels as kernels
-from minicnn_kernels.arrays import Array
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn_kernels.geometry import Pair, Windows
-
-from minicnn.differentiable import Gradients, differentiable
 
 
 @differentiable
@@ -23,7 +21,15 @@ def conv2d(
 
 @conv2d.gradient(saves="x w")
 def _(
-    dy: Array, y: Array, x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    dy: Array,
+    y: Array,
+    x: Array,
+    w: Array,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
 ) -> Gradients:
     return (
         lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
 from minicnn import random
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 
 
 @differentiable

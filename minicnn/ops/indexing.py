@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
-from minicnn.errors import IndexOutOfRange
+from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.errors import IndexOutOfRange, ShapeError
 from minicnn.ops.broadcast import Shape
 from minicnn.tensor import Tensor, values_of
 
@@ -60,10 +60,11 @@ def get_item(x: Any, where: Any) -> Any:
 def _frozen(where: Any) -> Any:
     """Copy index arrays: the gradient uses them later, when the caller may have changed them."""
     if isinstance(where, tuple):
-        return tuple(_frozen(part) for part in where)
+        return tuple(_frozen(list(part) if isinstance(part, tuple) else part) for part in where)
     if isinstance(where, (Tensor, np.ndarray, list)):
         positions = np.array(values_of(where))
-        return positions.astype(np.intp) if positions.size == 0 else positions
+        empty_list = positions.size == 0 and positions.dtype != bool
+        return positions.astype(np.intp) if empty_list else positions
     return where
 
 
@@ -71,10 +72,29 @@ def gather(x: Any, dim: int, positions: Any) -> Any:
     """Return y[i,j] = x[positions[i,j], j] (dim 0): along one dimension, take given positions.
 
     Raises:
-        IndexOutOfRange: a position that is not there.
+        ShapeError: `positions` has more or fewer dimensions than x.
+        IndexOutOfRange: a dimension or a position that is not there.
     """
-    chosen = values_of(positions)
-    dim %= x.ndim
-    grids = list(np.ogrid[tuple(slice(n) for n in chosen.shape)])
-    grids[dim] = chosen
-    return get_item(x, tuple(grids))
+    chosen, along = values_of(positions), dimension("gather", dim, x.ndim)
+    if chosen.ndim != x.ndim:
+        raise ShapeError(
+            f"gather: positions {chosen.shape} must have as many dimensions as the tensor {x.shape}"
+        )
+    if chosen.size and chosen.min() < 0:
+        raise IndexOutOfRange(f"gather: position {chosen.min()} is negative; count from the front")
+    grids = np.ogrid[tuple(slice(n) for n in chosen.shape)]
+    return get_item(x, tuple(chosen if i == along else grid for i, grid in enumerate(grids)))
+
+
+def dimension(op: str, dim: int, ndim: int) -> int:
+    """Return a dimension counted from the front.
+
+    Raises:
+        IndexOutOfRange: there is no such dimension.
+    """
+    dim = operator.index(dim)
+    if not -max(ndim, 1) <= dim < max(ndim, 1):
+        raise IndexOutOfRange(
+            f"{op}: dimension {dim} is not there, the tensor has {ndim} dimensions"
+        )
+    return dim % max(ndim, 1)

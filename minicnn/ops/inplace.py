@@ -10,28 +10,59 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
 from minicnn.backprop import is_grad_enabled
-from minicnn.errors import GradientError, ShapeError
+from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
+from minicnn.ops.arithmetic import cast
+from minicnn.ops.broadcast import broadcast_to
+from minicnn.ops.indexing import index
+from minicnn.ops.shape import permute_dims, view_as
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import Array
+
+VIEWS = (broadcast_to, view_as, permute_dims, index, cast)
+"""The operations whose result may look at the memory of their input."""
 
 
-def change(tensor: Tensor, name: str, write: Callable[[Array], Any]) -> Tensor:
-    """Apply `write` to the array and count the change for every graph that saved it."""
-    if tensor.requires_grad and is_grad_enabled():
-        raise GradientError(
-            f"{name}: a tensor that requires grad, shape {tensor.shape}, cannot be changed in "
-            f"place; write the out-of-place form, or wrap the change in minicnn.no_grad()"
+def change(tensor: Tensor, name: str, write: Callable[[Array], Any], source: Any = None) -> Tensor:
+    """Apply `write` to the array and count the change for every graph that saved it.
+
+    Raises:
+        GradientError: the tensor, or the source of the new values, requires a gradient.
+        ArgumentError: the memory is read-only.
+        ShapeError, DTypeError, IndexOutOfRange: the new values do not fit.
+    """
+    if is_grad_enabled():
+        if tensor.requires_grad:
+            raise GradientError(
+                f"{name}: a tensor that requires grad, shape {tensor.shape}, cannot be changed in "
+                f"place; write the out-of-place form, or wrap the change in minicnn.no_grad()"
+            )
+        if isinstance(source, Tensor) and source.requires_grad:
+            raise GradientError(
+                f"{name}: the gradient of the new values, shape {source.shape}, would be lost; "
+                f"use .detach(), or the out-of-place form"
+            )
+    if not tensor.array.flags.writeable:
+        raise ArgumentError(
+            f"{name}: the memory of this tensor, shape {tensor.shape}, is read-only (it is expanded, "
+            f"or wraps a read-only array); change a copy"
         )
-    write(tensor.array)
+    try:
+        write(tensor.array)
+    except IndexError as error:
+        raise IndexOutOfRange(f"{name}: shape {tensor.shape}: {error}") from None
+    except TypeError as error:
+        raise DTypeError(f"{name}: {tensor.dtype} cannot hold the new values: {error}") from None
+    except ValueError as error:
+        raise ShapeError(f"{name}: shape {tensor.shape}: {error}") from None
     tensor.version[0] += 1
     return tensor
 
 
 def copy_(tensor: Tensor, source: Any) -> Tensor:
     """Overwrite the values with those of `source`, broadcast to this shape."""
-    return change(tensor, "copy_", lambda array: np.copyto(array, values_of(source)))
+    return change(tensor, "copy_", lambda array: np.copyto(array, values_of(source)), source)
 
 
 def fill_(tensor: Tensor, value: float) -> Tensor:
@@ -50,7 +81,7 @@ def set_item(tensor: Tensor, index: Any, value: Any) -> None:
     def write(array: Array) -> None:
         array[values_of(index)] = values_of(value)
 
-    change(tensor, "tensor[index] = value", write)
+    change(tensor, "tensor[index] = value", write, value)
 
 
 def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
@@ -66,7 +97,7 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
             return change(
                 a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind")
             )
-        is_view = a.array.base is not None
+        is_view = a.node is not None and a.node.op in VIEWS
         if a.node is None or is_view:
             raise GradientError(
                 f"{symbol}: {'a view' if is_view else 'a leaf'} cannot be changed in place inside "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ShapeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum

@@ -5,21 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
+from minicnn.differentiable import Array
+from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
 from minicnn.ops.activation import log_softmax
+from minicnn.ops.arithmetic import where
 from minicnn.ops.indexing import gather
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import squeeze
-from minicnn.tensor import values_of
+from minicnn.tensor import Tensor, values_of
 
 
 def reduced(losses: Any, reduction: str) -> Any:
     """Return the losses as they are ("none"), or their "mean" or "sum"."""
     if reduction not in ("none", "mean", "sum"):
         raise ArgumentError(f'reduction must be "none", "mean" or "sum", got {reduction!r}')
-    return {"none": lambda v: v, "mean": mean, "sum": sum}[reduction](losses)
+    if reduction == "none":
+        return losses
+    return mean(losses) if reduction == "mean" else sum(losses)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -38,19 +41,21 @@ def nll_loss(
     one sample, (C) and ().  "mean" divides by the sum of the weights used, as in PyTorch.
 
     Raises:
-        ShapeError, DTypeError, IndexOutOfRange: target does not fit the input.
+        ShapeError, DTypeError, IndexOutOfRange: target or weight does not fit the input.
     """
     labels = _class_labels("nll_loss", input, target, ignore_index)
     dim = 1 if input.ndim > 1 else 0
     used = labels != ignore_index
-    positions = np.expand_dims(np.where(used, labels, 0), dim)
-    weights = np.ones(input.shape[dim], input.dtype) if weight is None else values_of(weight)
-    w = (weights[positions] * np.expand_dims(used, dim)).squeeze(dim).astype(input.dtype)
-    losses = -squeeze(gather(input, dim, positions), dim) * w
+    positions = np.where(used, labels, 0)
+    weights = _class_weights("nll_loss", weight, input.shape[dim])[positions]
+    losses = -squeeze(gather(input, dim, np.expand_dims(positions, dim)), dim)
+    if weight is not None:
+        losses = losses * weights.astype(input.dtype)
+    if not used.all():
+        losses = where(used, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
-    total = w.sum().item()
-    return sum(losses) / total if total else sum(losses) * float("nan")
+    return sum(losses) / (weights[used].sum().item() or float("nan"))
 
 
 def _class_labels(op: str, input: Any, target: Any, ignore_index: int) -> Array:
@@ -75,6 +80,17 @@ def _class_labels(op: str, input: Any, target: Any, ignore_index: int) -> Array:
     return labels.astype(np.int64, copy=False)
 
 
+def _class_weights(op: str, weight: Any, classes: int) -> Array:
+    """Return one weight per class; ones if there are none."""
+    if weight is None:
+        return np.ones(classes)
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise GradientError(f"{op}: no gradient flows to weight; use .detach()")
+    if weight.shape != (classes,):
+        raise ShapeError(f"{op}: weight must have shape ({classes},), got {weight.shape}")
+    return np.asarray(values_of(weight))
+
+
 def cross_entropy(
     input: Any,
     target: Any,
@@ -89,9 +105,12 @@ def cross_entropy(
     Shapes: as for `nll_loss`.
     """
     if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}"
+        )
     _class_labels("cross_entropy", input, target, ignore_index)
     dim = 1 if input.ndim > 1 else 0
+    _class_weights("cross_entropy", weight, input.shape[dim])
     log_probability = log_softmax(input, dim)
     loss = nll_loss(log_probability, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
@@ -106,10 +125,10 @@ def _smooth_loss(
     """Return the loss against every class at once, weighted like the labels' loss."""
     labels = np.asarray(values_of(target))
     used = labels != ignore_index
-    weights = np.ones(log_probability.shape[dim]) if weight is None else values_of(weight)
+    weights = _class_weights("cross_entropy", weight, log_probability.shape[dim])
     by_class = weights.reshape(-1, *[1] * (log_probability.ndim - dim - 1))
     losses = -sum(log_probability * by_class.astype(log_probability.dtype), dim)
-    losses = losses * used.astype(log_probability.dtype)
+    losses = where(used, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
     return sum(losses) / (weights[np.where(used, labels, 0)] * used).sum().item()

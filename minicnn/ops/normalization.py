@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from minicnn_kernels import batch_statistics, per_channel
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.reduce import mean, sum, var
 from minicnn.ops.shape import view_as
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels import batch_statistics, per_channel
 
 Statistics = tuple[Array, Array]
 
@@ -57,7 +56,7 @@ def _(
 
 def _channels(v: Any, ndim: int) -> Any:
     """See a vector (C,) as (1, C, 1, ...): `per_channel`, differentiable."""
-    return view_as(v, (1, -1, *[1] * (ndim - 2)) if v.shape[0] else (1, 0, *[1] * (ndim - 2)))
+    return view_as(v, (1, v.shape[0], *[1] * (ndim - 2)))
 
 
 def batch_norm_training(x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Any, Statistics]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import minicnn_kernels as kernels
 import numpy as np
-from minicnn_kernels.arrays import Array
-from minicnn_kernels.geometry import Windows
 
-from minicnn.differentiable import Gradients, differentiable
+import minicnn_kernels as kernels
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.linear import matrix_product
 from minicnn.tensor import values_of
+from minicnn_kernels.geometry import Windows
 
 # --- maximum: remember who won, pass the gradient to the winner -------------------------------------
 

@@ -6,14 +6,15 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from minicnn_kernels.arrays import Array, is_floating
 
-from minicnn.differentiable import Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import DTypeError, ShapeError
+from minicnn.ops.arithmetic import eq, sqrt, where
 from minicnn.ops.broadcast import broadcast_to
-from minicnn.ops.indexing import gather
-from minicnn.ops.shape import dimension, squeeze, view_as
+from minicnn.ops.indexing import dimension, gather
+from minicnn.ops.shape import squeeze, view_as
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import is_floating
 
 Dims = int | tuple[int, ...] | None
 
@@ -50,7 +51,7 @@ def _(dy: Array, y: Array, x: Array, *, dim: Dims, keepdim: bool) -> Gradients:
 
 def mean(x: Any, dim: Dims = None, keepdim: bool = False) -> Any:
     """Return sum_i x[i] / M over the dimensions `dim`, or over all."""
-    _only_floating("mean", x)
+    only_floating("mean", x)
     count = prod(x.shape[i] for i in axes("mean", dim, x.ndim))
     return sum(x, dim, keepdim) / (count or float("nan"))  # the mean of nothing is NaN
 
@@ -66,9 +67,7 @@ def var(x: Array, /, dim: Dims = None, correction: int = 1, keepdim: bool = Fals
 
 
 @var.gradient(saves="x")
-def _(
-    dy: Array, y: Array, x: Array, *, dim: Dims, correction: int, keepdim: bool
-) -> Gradients:
+def _(dy: Array, y: Array, x: Array, *, dim: Dims, correction: int, keepdim: bool) -> Gradients:
     reduced = axes("var", dim, x.ndim)
     freedom = prod(x.shape[i] for i in reduced) - correction
     shape = kept(x.shape, reduced)
@@ -77,14 +76,16 @@ def _(
 
 
 def std(x: Any, dim: Dims = None, correction: int = 1, keepdim: bool = False) -> Any:
-    """Return the square root of `var`."""
-    return var(x, dim, correction, keepdim) ** 0.5
+    """Return the square root of `var`; where all values are equal the gradient is 0."""
+    variance = var(x, dim, correction, keepdim)
+    constant = eq(variance, 0)
+    return where(constant, 0.0, sqrt(where(constant, 1.0, variance)))
 
 
 @differentiable
 def amax(x: Array, /, dim: Dims = None, keepdim: bool = False) -> Array:
     """y = max_i x[i] over the dimensions `dim`; equal maxima share the gradient."""
-    return np.max(x, axis=axes("amax", dim, x.ndim), keepdims=keepdim)
+    return np.max(x, axis=_not_empty("amax", x, axes("amax", dim, x.ndim)), keepdims=keepdim)
 
 
 @amax.gradient(saves="y x")
@@ -95,12 +96,18 @@ def _(dy: Array, y: Array, x: Array, *, dim: Dims, keepdim: bool) -> Gradients:
 @differentiable
 def amin(x: Array, /, dim: Dims = None, keepdim: bool = False) -> Array:
     """y = min_i x[i] over the dimensions `dim`; equal minima share the gradient."""
-    return np.min(x, axis=axes("amin", dim, x.ndim), keepdims=keepdim)
+    return np.min(x, axis=_not_empty("amin", x, axes("amin", dim, x.ndim)), keepdims=keepdim)
 
 
 @amin.gradient(saves="y x")
 def _(dy: Array, y: Array, x: Array, *, dim: Dims, keepdim: bool) -> Gradients:
     return lambda: _shared_among_ties(dy, values_of(y), values_of(x), axes("amin", dim, x.ndim))
+
+
+def _not_empty(op: str, x: Any, reduced: tuple[int, ...]) -> tuple[int, ...]:
+    if 0 in (x.shape[i] for i in reduced):
+        raise ShapeError(f"{op}: shape {x.shape} leaves no values to choose from")
+    return reduced
 
 
 def _shared_among_ties(dy: Any, y: Array, x: Array, reduced: tuple[int, ...]) -> Any:
@@ -119,12 +126,18 @@ class ValuesAndIndices(NamedTuple):
 
 def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the position of the first maximum, in the flattened tensor or along `dim`."""
-    return Tensor(np.asarray(np.argmax(values_of(x), axis=dim, keepdims=keepdim)))
+    return _position("argmax", np.argmax, x, dim, keepdim)
 
 
 def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the position of the first minimum, in the flattened tensor or along `dim`."""
-    return Tensor(np.asarray(np.argmin(values_of(x), axis=dim, keepdims=keepdim)))
+    return _position("argmin", np.argmin, x, dim, keepdim)
+
+
+def _position(op: str, find: Any, x: Any, dim: int | None, keepdim: bool) -> Tensor:
+    reduced = _not_empty(op, x, axes(op, dim, x.ndim))
+    axis = None if dim is None or x.ndim == 0 else reduced[0]
+    return Tensor(np.asarray(find(values_of(x), axis=axis, keepdims=keepdim)))
 
 
 def max(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -144,6 +157,13 @@ def _at(x: Any, indices: Tensor, dim: int, keepdim: bool) -> ValuesAndIndices:
     return ValuesAndIndices(squeeze(values, dim), squeeze(indices, dim))
 
 
-def _only_floating(op: str, x: Any) -> None:
+def only_floating(op: str, x: Any) -> None:
+    """Refuse integers and booleans.
+
+    Raises:
+        DTypeError: the values are not floating-point.
+    """
     if not is_floating(x.dtype):
-        raise DTypeError(f"{op}: needs a floating-point tensor, got {x.dtype}; use .to(dtype) first")
+        raise DTypeError(
+            f"{op}: needs a floating-point tensor, got {x.dtype}; use .to(dtype) first"
+        )

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.arrays import Array
 
-from minicnn.differentiable import Gradients, differentiable
-from minicnn.errors import ArgumentError, IndexOutOfRange, ShapeError
+from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.errors import ArgumentError, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_to
-from minicnn.ops.indexing import index
+from minicnn.ops.indexing import dimension, index
 
 
 @differentiable
@@ -41,7 +40,9 @@ def _(dy: Array, y: Array, x: Array, *, dims: Shape) -> Gradients:
 @differentiable
 def pad_with(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
     """y = x with `value` around it: (before, after) for each dimension; negative widths cut off."""
-    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths, strict=True))
+    cut = tuple(
+        slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths, strict=True)
+    )
     added = [(max(a, 0), max(b, 0)) for a, b in widths]
     return np.pad(x[cut], added, constant_values=value)
 
@@ -60,7 +61,7 @@ def concatenate(*tensors: Array, dim: int) -> Array:
     return np.concatenate(tensors, axis=dim)
 
 
-@concatenate.gradient()
+@concatenate.gradient(saves="")
 def _(dy: Array, y: Array, *tensors: Array, dim: int) -> Gradients:
     ends = np.cumsum([t.shape[dim] for t in tensors]).tolist()
 
@@ -74,18 +75,6 @@ def _(dy: Array, y: Array, *tensors: Array, dim: int) -> Gradients:
 
 
 # --- PyTorch's names, spelled with the operations above -------------------------------------------
-
-
-def dimension(op: str, dim: int, ndim: int) -> int:
-    """Return a dimension counted from the front.
-
-    Raises:
-        IndexOutOfRange: there is no such dimension.
-    """
-    dim = operator.index(dim)
-    if not -max(ndim, 1) <= dim < max(ndim, 1):
-        raise IndexOutOfRange(f"{op}: dimension {dim} is not there, the tensor has {ndim} dimensions")
-    return dim % max(ndim, 1)
 
 
 def _integers(values: tuple[Any, ...]) -> Shape:
@@ -163,7 +152,9 @@ def expand(x: Any, *shape: Any) -> Any:
     if added < 0 or any(n == -1 for n in sizes[:added]):
         raise ShapeError(f"expand: {x.shape} does not expand to {sizes}")
     target = tuple(x.shape[i - added] if n == -1 else n for i, n in enumerate(sizes))
-    if any(old not in (1, new) for old, new in zip(x.shape, target[added:], strict=True)):
+    if min(target, default=0) < 0 or any(
+        old not in (1, new) for old, new in zip(x.shape, target[added:], strict=True)
+    ):
         raise ShapeError(f"expand: {x.shape} does not expand to {sizes}")
     return broadcast_to(x, target)
 

@@ -219,8 +219,7 @@ def _draw_curves(axes: Axes, history: Sequence[Mapping[str, Any]], measure: str)
         if not np.isnan(values).all():
             axes.plot(epochs, values, marker=marker, ms=4, color=COLOURS[part], label=name)
     if len(epochs) == 1:
-        axes.set_xlim(epochs[0] - 0.9, epochs[0] + 0.9)
-        axes.margins(y=0.5)
+        axes.margins(y=0.5)  # two points are no reason to fill the axes from end to end
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)

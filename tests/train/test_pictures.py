@@ -212,6 +212,7 @@ def test_odd_histories_are_drawn(tmp_path, case):
 def test_a_run_that_diverged_keeps_its_best_epoch(tmp_path, drawn):
     loss_curve(ODD_HISTORIES["diverged"], tmp_path / "a.png")
     assert marked_epoch(drawn[0]) == 2
+    assert drawn[0].axes[0].get_yscale() == "linear"
 
 
 @pytest.mark.parametrize(
@@ -233,8 +234,9 @@ def test_many_epochs_have_few_whole_numbers(tmp_path, drawn, count):
 
 
 @pytest.mark.parametrize(("count", "scale"), [(3, "linear"), (100, "log")])
-def test_the_loss_has_a_log_scale_only_where_it_falls_far(tmp_path, drawn, count, scale):
-    loss_curve(rows(count), tmp_path / "a.png")
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_loss_has_a_log_scale_where_it_falls_far(tmp_path, drawn, count, scale, validated):
+    loss_curve(rows(count, validated=validated), tmp_path / "a.png")
     assert drawn[0].axes[0].get_yscale() == scale
 
 
@@ -283,10 +285,13 @@ def test_numbers_are_light_on_dark_cells(tmp_path, drawn):
         (np.zeros((2, 2), dtype=int), "accuracy 0 / 0"),
         (np.array([[0, 5], [5, 0]]), "accuracy 0 / 10 = 0.00%"),
     ],
+    ids=["all right", "nothing", "all wrong"],
 )
 def test_all_right_all_wrong_and_nothing_at_all(tmp_path, drawn, matrix, title):
     confusion_matrix_picture(matrix, ["a", "b"], tmp_path / "a.png")
-    assert drawn[0].axes[0].get_title() == title
+    axes = drawn[0].axes[0]
+    assert axes.get_title() == title
+    assert axes.images[0].get_clim() == (0, 1)
 
 
 def test_one_class(tmp_path, drawn):
@@ -377,6 +382,26 @@ def test_filters_on_many_channels_are_a_table(tmp_path, drawn):
     assert tick_labels(axes.yaxis) == ["0", "1", "2"]
     assert tick_labels(axes.xaxis) == ["0", "1"]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("filter", "input channel")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2, 3), (1, 3, 2, 3), (1, 2, 2, 3), (1, 1, 100, 150)])
+def test_a_filter_stands_as_it_lies_in_memory(tmp_path, drawn, shape):
+    _, channels, height, width = shape
+    weight = np.random.default_rng(0).uniform(-1, 1, size=shape)
+    weight[0, 0, 0, 0] = 1.0  # full colour
+    filters_picture(weight, tmp_path / "a.png", "conv")
+    image = np.ma.filled(drawn[0].axes[0].images[0].get_array(), np.nan)
+    scale = max(1, 64 // width)
+    first = image[3 : 3 + scale * height, 3 : 3 + scale * width][::scale, ::scale]
+    expected = 0.5 + 0.5 * weight[0].transpose(1, 2, 0) if channels == 3 else weight[0, 0]
+    np.testing.assert_array_equal(first, expected)
+    assert image.shape[0] == scale * height + 6
+
+
+def test_the_colour_scale_is_that_of_the_finite_weights(tmp_path, drawn):
+    weight = np.array([np.inf, np.nan, -2.0, 1.0]).reshape(1, 1, 2, 2)
+    filters_picture(weight, tmp_path / "a.png", "conv")
+    assert drawn[0].axes[0].images[0].get_clim() == (-2, 2)
 
 
 @pytest.mark.parametrize(

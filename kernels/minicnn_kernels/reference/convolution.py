@@ -11,20 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
+
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Pair, Windows
-from minicnn_kernels.reference.windows import col2im, pad_image, window_view
+from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import Kernel
 
 conv2d = Kernel("conv2d")
 conv2d_input = Kernel("conv2d_input")
 conv2d_weight = Kernel("conv2d_weight")
 
-WORKSPACE_BYTES = 4 * 2**20
-"""How large the im2col matrix of one pass may grow; more images are taken in several passes."""
+WORKSPACE_BYTES = 2**20
+"""How large the im2col matrix of one pass may grow; more rows of the result take several passes."""
 
 
 # --- by definition: six loops (seven with the groups), for the eye and as an oracle -----------------
@@ -71,7 +73,11 @@ def _six_loops(
 ) -> Iterator[tuple[int, ...]]:
     """Go over every product of the sum: (n, o, i, j, c, a, b, row of x, column of x)."""
     (n_images, _, height, width), (n_filters, per_group, *_) = x_shape, w_shape
-    (down, right), (top, left), (down_tap, right_tap) = windows.stride, windows.padding, windows.dilation
+    (down, right), (top, left), (down_tap, right_tap) = (
+        windows.stride,
+        windows.padding,
+        windows.dilation,
+    )
     everywhere = (range(n_images), range(n_filters), *map(range, windows.output))
     for n, o, i, j in product(*everywhere):
         first = o // (n_filters // groups) * per_group  # the group's first channel
@@ -81,11 +87,12 @@ def _six_loops(
                 yield n, o, i, j, c, a, b, row, column
 
 
-# --- im2col: every window becomes a column, and the sum one matrix product --------------------------
+# --- im2col: every window becomes a column, and the sum one matrix product ------------------------
 #
-# Channels come first in these matrices, so results lie in memory as (O, N, OH, OW).  The shape the
-# caller sees is (N, O, OH, OW) all the same: only the strides differ, and element-wise operations
-# keep them, so that the next convolution finds its rows in place.
+# These matrices want the images last: for one filter cell and one row of the result, the values of
+# all images then lie side by side, and a column of windows is copied in long runs.  So results
+# lie in memory as (O, OH, OW, N).  The shape the caller sees is (N, O, OH, OW) all the same: only
+# the strides differ, and element-wise operations keep them for the next convolution.
 
 
 def _im2col_cost(*arrays: Array, **settings: Any) -> float:
@@ -96,14 +103,30 @@ def _im2col_cost(*arrays: Array, **settings: Any) -> float:
 def conv2d_im2col(
     x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
-    """y = w @ cols: filters as rows (O, C*KH*KW), windows as columns (C*KH*KW, N*OH*OW)."""
+    """y = w @ cols: filters as rows (O, C*KH*KW), windows as columns (C*KH*KW, OH*OW*N)."""
     windows = Windows(_image(x), _image(w), stride, padding, dilation)
-    y = np.empty_like(x, shape=(w.shape[0], x.shape[0], *windows.output), order="C")
-    filters = w.reshape(groups, w.shape[0] // groups, -1)
-    for images in _passes(x, windows):
-        product = filters @ _columns(x[images], windows, groups)
-        y[:, images] = product.reshape(w.shape[0], -1, *windows.output)
-    return y.swapaxes(0, 1)
+    view = _images_last(window_view(_images_last_in_memory(pad_image(x, windows)), windows))
+    y = np.empty_like(x, shape=(w.shape[0], *windows.output, x.shape[0]), order="C")
+    filters = _matrices(w, groups)
+    for rows in _passes(view):
+        product = filters @ _matrices(view[:, :, :, rows], groups, 3)
+        y[:, rows] = product.reshape(y[:, rows].shape)
+    return y.transpose(3, 0, 1, 2)
+
+
+@conv2d_weight.algorithm("im2col", cost=_im2col_cost)
+def conv2d_weight_im2col(
+    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """dw = dy @ cols^T: dy as rows (O, OH*OW*N), windows as columns (C*KH*KW, OH*OW*N)."""
+    windows = Windows(_image(x), size, stride, padding, dilation)
+    view = _images_last(window_view(_images_last_in_memory(pad_image(x, windows)), windows))
+    dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
+    filters, dy = _matrices(dw, groups), _images_last(dy)
+    for rows in _passes(view):
+        cols = _matrices(view[:, :, :, rows], groups, 3)
+        filters += _matrices(dy[:, rows], groups) @ cols.swapaxes(1, 2)
+    return dw
 
 
 @conv2d_input.algorithm("im2col", cost=_im2col_cost)
@@ -112,45 +135,40 @@ def conv2d_input_im2col(
 ) -> Array:
     """dx = col2im(w^T @ dy): every pixel of a window receives its filter weights times dy."""
     windows = Windows(size, _image(w), stride, padding, dilation)
-    channels = w.shape[1] * groups
-    dx = np.empty_like(dy, shape=(channels, dy.shape[0], *size), order="C")
-    filters = w.reshape(groups, w.shape[0] // groups, -1).swapaxes(1, 2)
-    for images in _passes(dx.swapaxes(0, 1), windows):
-        cols = filters @ _rows(dy[images], groups)
-        cols = cols.reshape(channels, *windows.kernel, -1, *windows.output)
-        dx[:, images] = col2im(cols.transpose(3, 0, 1, 2, 4, 5), windows).swapaxes(0, 1)
-    return dx.swapaxes(0, 1)
+    channels, n_images = w.shape[1] * groups, dy.shape[0]
+    dx = np.zeros_like(dy, shape=(channels, *windows.padded, n_images), order="C")
+    view = _images_last(window_view(dx.transpose(3, 0, 1, 2), windows, writeable=True))
+    filters, dy = _matrices(w, groups).swapaxes(1, 2), _images_last(dy)
+    for rows in _passes(view):
+        cols = filters @ _matrices(dy[:, rows], groups)
+        cols = cols.reshape(view[:, :, :, rows].shape)
+        for a, b, _ in windows.taps():
+            view[:, a, b, rows] += cols[:, a, b]
+    return dx.transpose(3, 0, 1, 2)[:, :, *windows.inside]
 
 
-@conv2d_weight.algorithm("im2col", cost=_im2col_cost)
-def conv2d_weight_im2col(
-    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> Array:
-    """dw = dy @ cols^T: dy as rows (O, N*OH*OW), windows as columns (C*KH*KW, N*OH*OW)."""
-    windows = Windows(_image(x), size, stride, padding, dilation)
-    dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
-    filters = dw.reshape(groups, dw.shape[0] // groups, -1)
-    for images in _passes(x, windows):
-        filters += _rows(dy[images], groups) @ _columns(x[images], windows, groups).swapaxes(1, 2)
-    return dw
+def _images_last(array: Array) -> Array:
+    """See (N, C, ...) as (C, ..., N)."""
+    return np.moveaxis(array, 0, -1)
 
 
-def _columns(x: Array, windows: Windows, groups: int) -> Array:
-    """Copy the windows of x as columns: (groups, C/groups*KH*KW, N*OH*OW)."""
-    view = window_view(pad_image(x, windows), windows).transpose(1, 2, 3, 0, 4, 5)
-    return view.reshape(groups, x.shape[1] // groups * windows.cells, -1)
+def _images_last_in_memory(x: Array) -> Array:
+    """Return x, copied if necessary so that the same pixel of all images lies side by side."""
+    return np.moveaxis(np.ascontiguousarray(_images_last(x)), -1, 0)
 
 
-def _rows(dy: Array, groups: int) -> Array:
-    """See dy as one row per channel: (groups, O/groups, N*OH*OW)."""
-    return dy.swapaxes(0, 1).reshape(groups, dy.shape[1] // groups, -1)
+def _matrices(array: Array, groups: int, row_dims: int = 1) -> Array:
+    """Flatten to one matrix per group: the first `row_dims` dimensions are rows, the rest columns."""
+    rows, columns = prod(array.shape[:row_dims]), prod(array.shape[row_dims:])
+    return array.reshape(groups, rows // groups, columns)
 
 
-def _passes(x: Array, windows: Windows) -> Iterator[slice]:
-    """Split the images of x so that the im2col matrix of each pass fits WORKSPACE_BYTES."""
-    values = x.shape[1] * windows.cells * windows.output[0] * windows.output[1]
-    step = max(1, WORKSPACE_BYTES // max(1, values * x.itemsize))
-    return (slice(i, i + step) for i in range(0, x.shape[0], step))
+def _passes(view: Array) -> Iterator[slice]:
+    """Split the windows (C, KH, KW, OH, OW, N) by rows so that each part fits WORKSPACE_BYTES."""
+    n_rows = view.shape[3]
+    bytes_per_row = view.itemsize * prod(view.shape) // max(1, n_rows)
+    step = max(1, WORKSPACE_BYTES // max(1, bytes_per_row))
+    return (slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
 
 
 def _image(x: Array) -> Pair:
@@ -164,7 +182,7 @@ def _flipped_filter_cost(
     dy: Array, w: Array, *, stride: Pair, groups: int, **settings: Any
 ) -> float:
     """Gathering windows of dy against scattering windows of dx: compare their channels."""
-    return dy.shape[1] * stride[0] * stride[1] / (w.shape[1] * groups)
+    return float(dy.shape[1] * stride[0] * stride[1] / (w.shape[1] * groups))
 
 
 @conv2d_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
@@ -178,16 +196,12 @@ def conv2d_input_flipped_filter(
     `spread` puts stride - 1 zeros between the values of dy.  Each pixel of dx gathers from the
     outputs that used it: one convolution with stride 1 and padding d*(K-1) - p.
     """
-    (kh, kw), (dh, dw) = _image(w), dilation
-    spread = _spread(dy, size, (kh, kw), stride, padding, dilation)
-    turned = w[:, :, ::-1, ::-1]
-    if groups > 1:
-        turned = turned.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
-        turned = turned.reshape(groups * w.shape[1], w.shape[0] // groups, kh, kw)
-    else:
-        turned = turned.swapaxes(0, 1)
+    filters, channels, *kernel = w.shape
+    by_group = w[:, :, ::-1, ::-1].reshape(groups, filters // groups, channels, *kernel)
+    turned = by_group.swapaxes(1, 2).reshape(groups * channels, filters // groups, *kernel)
+    spread = _spread(dy, size, _image(w), stride, padding, dilation)
     return conv2d_im2col(
-        spread, turned, stride=(1, 1), padding=(0, 0), dilation=(dh, dw), groups=groups
+        spread, turned, stride=(1, 1), padding=(0, 0), dilation=dilation, groups=groups
     )
 
 

@@ -7,6 +7,7 @@ images, each of them a single array operation.
 from __future__ import annotations
 
 import numpy as np
+
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference.windows import pad_image
@@ -34,7 +35,7 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     padded = pad_image(x, windows, lowest)
     seen = [padded[:, :, rows, columns] for _, _, (rows, columns) in windows.taps()]
-    best = seen[0].copy()
+    best = seen[0].copy(order="K")
     for values in seen[1:]:
         np.maximum(best, values, out=best)
     winner = np.zeros_like(best, dtype=np.uint8 if windows.cells <= 256 else np.int32)

@@ -1,0 +1,61 @@
+"""The `minicnn` command: one file a subcommand, each with `add_parser` and `run`.
+
+Exit codes: 0 done, 1 something is wrong with files or data, 2 a mistake in the command line,
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import minicnn
+from minicnn.cli import evaluate, info, predict, train
+from minicnn.errors import DeviceError, MinicnnError, UsageError
+
+EXAMPLES = """examples:
+  minicnn train lenet5                train LeNet-5 on the digits that come with minicnn
+  minicnn train lenet5 --modern       the same with ReLU and max-pooling
+  minicnn eval runs/lenet5            test the trained network again
+  minicnn predict runs/lenet5 seven.png
+                                      ask it about a picture
+  minicnn info                        what this machine offers
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="minicnn",
+        description="Deep learning written to be read: train, test and look inside.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"minicnn {minicnn.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (train, evaluate, predict, info):
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        print(f"minicnn {options.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MinicnnError, OSError) as error:
+        print(f"minicnn {options.command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, DeviceError) else 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130

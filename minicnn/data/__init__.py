@@ -1,0 +1,77 @@
+"""Data: data sets, and the loader that makes batches of them.
+
+`load` opens a known data set by name; `DataLoader` iterates over any data set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import Any, TypeAlias
+
+from minicnn.data.cifar import CIFAR10, CIFAR100
+from minicnn.data.collate import collate
+from minicnn.data.dataset import Dataset, ImageDataset, Subset, TensorDataset
+from minicnn.data.digits import Digits
+from minicnn.data.idx import MNIST, FashionMNIST, read_idx
+from minicnn.data.loader import DataLoader
+from minicnn.errors import DataError
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "KNOWN",
+    "MNIST",
+    "DataLoader",
+    "Dataset",
+    "Digits",
+    "FashionMNIST",
+    "ImageDataset",
+    "KnownDataset",
+    "Subset",
+    "TensorDataset",
+    "collate",
+    "load",
+    "read_idx",
+]
+
+KnownDataset: TypeAlias = Digits | ImageDataset
+
+FROM_FILES: dict[str, type[MNIST | CIFAR10 | CIFAR100]] = {
+    "mnist": MNIST,
+    "fashion-mnist": FashionMNIST,
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+}
+KNOWN = ("digits", *FROM_FILES)
+
+
+def load(
+    name: str,
+    split: str = "train",
+    root: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> KnownDataset:
+    """Open one of the KNOWN data sets; each has `classes`, `num_classes` and `input_shape`.
+
+    Args:
+        name: "digits", "mnist", "fashion-mnist", "cifar10" or "cifar100".
+        split: "train" or "test"; "digits" has "validation" too.
+        root: the folder with the data set's files; "digits" needs none and ignores it.
+        options: further arguments of the data set's class, such as `size`.
+
+    Raises:
+        DataError: the name is unknown, or the data set's files are missing or damaged.
+
+    >>> load("digits", "validation").input_shape
+    (1, 32, 32)
+    """
+    if name not in KNOWN:
+        near = difflib.get_close_matches(name.lower(), KNOWN, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"load: unknown data set {name!r}{hint} Known are {', '.join(KNOWN)}.")
+    if name == "digits":
+        return Digits(split, **options)
+    if root is None:
+        raise DataError(f"load: {name!r} is read from files; name their folder as root")
+    return FROM_FILES[name](root, split, **options)

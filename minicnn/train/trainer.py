@@ -1,0 +1,244 @@
+"""Trainer: epochs of forward, backward and update, with progress, history and checkpoints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minicnn.backprop import no_grad
+from minicnn.data import DataLoader
+from minicnn.errors import AnomalyError, ArgumentError
+from minicnn.io.files import StrPath
+from minicnn.nn import Module
+from minicnn.nn import functional as F
+from minicnn.optim import Optimizer
+from minicnn.optim.lr_scheduler import LRScheduler
+from minicnn.train.checkpoint import load_checkpoint, save_checkpoint
+from minicnn.train.interrupt import Interrupted, StopRequest
+
+Row = dict[str, Any]
+
+
+class Trainer:
+    """Train a classifier and remember how it went.
+
+    Attributes:
+        history: one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss,
+            validation_accuracy, seconds.  Losses in nats, accuracies from 0 to 1.
+        epoch, batch: how many epochs, and batches of the present epoch, are done.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        *,
+        loss: Callable[[Any, Any], Any] = F.cross_entropy,
+        scheduler: LRScheduler | None = None,
+        augment: Callable[[Any], Any] | None = None,
+        checkpoint: StrPath | None = None,
+        on_epoch: Callable[[list[Row]], None] | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.scheduler, self.augment = scheduler, augment
+        self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.history: list[Row] = []
+        self.epoch = self.batch = 0
+        self.totals = Totals()
+
+    def fit(
+        self,
+        train_loader: DataLoader,
+        validation_loader: Iterable[Any] | None = None,
+        *,
+        epochs: int,
+        progress: bool = True,
+    ) -> list[Row]:
+        """Train until `epochs` epochs are done, counted from the very beginning.
+
+        After every epoch, and when Ctrl-C or a termination signal arrives, the checkpoint is
+        written; a resumed training ends with the same weights, bit by bit.
+
+        Raises:
+            Interrupted: a signal asked to stop; the checkpoint is complete.
+            AnomalyError: the loss is not a number any more; the last checkpoint remains.
+        """
+        if epochs < 1:
+            raise ArgumentError(f"fit: epochs must be at least 1, got {epochs}")
+        with StopRequest() as stop:
+            while self.epoch < epochs:
+                started = time.perf_counter()
+                with ProgressBar(train_loader, self, epochs, progress) as bar:
+                    for x, t in train_loader.batches(self.epoch, start=self.batch):
+                        self._step(x, t)
+                        bar.advance()
+                        if stop.requested:
+                            self.save()
+                            raise Interrupted
+                self._finish_epoch(validation_loader, time.perf_counter() - started)
+                if progress:
+                    print(describe(self.history[-1], epochs), flush=True)
+        return self.history
+
+    def _step(self, x: Any, t: Any) -> None:
+        """Forward, backward, update."""
+        self.model.train()
+        self.optimizer.zero_grad()
+        if self.augment is not None:
+            x = self.augment(x)
+        logits = self.model(x)
+        loss = self.loss(logits, t)
+        if not np.isfinite(loss.item()):
+            raise AnomalyError(
+                f"the loss became {loss.item()} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
+                f"try a smaller learning rate, or find the first bad operation with "
+                f"minicnn.detect_anomaly()"
+            )
+        loss.backward()
+        self.optimizer.step()
+        self.totals.add(loss.item(), logits, t)
+        self.batch += 1
+
+    def _finish_epoch(self, validation_loader: Iterable[Any] | None, seconds: float) -> None:
+        row: Row = {
+            "epoch": self.epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": self.totals.mean_loss,
+            "train_accuracy": self.totals.accuracy,
+            "validation_loss": None,
+            "validation_accuracy": None,
+            "seconds": round(seconds, 3),
+        }
+        if validation_loader is not None:
+            totals = self.evaluate(validation_loader)
+            row["validation_loss"] = totals.mean_loss
+            row["validation_accuracy"] = totals.accuracy
+        self.history.append(row)
+        self.epoch, self.batch, self.totals = self.epoch + 1, 0, Totals()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.save()
+        if self.on_epoch is not None:
+            self.on_epoch(self.history)
+
+    @no_grad()
+    def evaluate(self, loader: Iterable[Any]) -> Totals:
+        """Return loss, accuracy, labels and predictions over a loader, in evaluation mode."""
+        self.model.eval()
+        totals = Totals()
+        for x, t in loader:
+            logits = self.model(x)
+            totals.add(self.loss(logits, t).item(), logits, t)
+        return totals
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a path for it."""
+        if self.checkpoint is not None:
+            progress = {
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "history": self.history,
+                "totals": self.totals.state(),
+            }
+            save_checkpoint(self.checkpoint, self.model, self.optimizer, self.scheduler, progress)
+
+    def resume(self, path: StrPath) -> None:
+        """Continue from a checkpoint, in the middle of an epoch if it was written there."""
+        progress = load_checkpoint(path, self.model, self.optimizer, self.scheduler)
+        self.epoch, self.batch = progress["epoch"], progress["batch"]
+        self.history, self.totals = progress["history"], Totals(*progress["totals"])
+
+
+class Totals:
+    """Sums over batches: the loss, how many were right, how many there were."""
+
+    def __init__(self, loss: float = 0.0, correct: int = 0, count: int = 0) -> None:
+        self.loss, self.correct, self.count = loss, correct, count
+        self._labels: list[Any] = []
+        self._predictions: list[Any] = []
+
+    def add(self, mean_loss: float, logits: Any, labels: Any) -> None:
+        """Add one batch."""
+        truth = labels.numpy()
+        predictions = logits.detach().cpu().numpy().argmax(axis=1)
+        self.loss += mean_loss * len(truth)
+        self.correct += int((predictions == truth).sum())
+        self.count += len(truth)
+        self._labels.append(truth)
+        self._predictions.append(predictions)
+
+    @property
+    def mean_loss(self) -> float:
+        """The loss per example, in nats."""
+        return self.loss / self.count if self.count else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """The share of examples that are right, from 0 to 1."""
+        return self.correct / self.count if self.count else float("nan")
+
+    @property
+    def labels(self) -> Any:
+        """The true classes of all batches."""
+        return np.concatenate(self._labels)
+
+    @property
+    def predictions(self) -> Any:
+        """The predicted classes of all batches."""
+        return np.concatenate(self._predictions)
+
+    def state(self) -> tuple[float, int, int]:
+        """Return what `Totals(*state)` continues from."""
+        return self.loss, self.correct, self.count
+
+
+class ProgressBar:
+    """A bar of the batches of an epoch on a terminal; nothing when the output is no terminal."""
+
+    def __init__(self, loader: DataLoader, trainer: Trainer, epochs: int, shown: bool) -> None:
+        self.trainer, self.bar = trainer, None
+        if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(
+                total=len(loader),
+                initial=trainer.batch,
+                desc=f"epoch {trainer.epoch + 1}/{epochs}",
+                unit="batch",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def advance(self) -> None:
+        """Count one batch."""
+        if self.bar is not None:
+            totals = self.trainer.totals
+            self.bar.set_postfix_str(
+                f"loss {totals.mean_loss:.4f}, accuracy {totals.accuracy:.1%}", refresh=False
+            )
+            self.bar.update()
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def describe(row: Row, epochs: int) -> str:
+    """Return one line of history as people read it."""
+    text = (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}   "
+        f"train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:6.2%}"
+    )
+    if row["validation_loss"] is not None:
+        text += (
+            f"   validation loss {row['validation_loss']:.4f}  "
+            f"accuracy {row['validation_accuracy']:6.2%}"
+        )
+    return f"{text}   {row['seconds']:.1f} s"

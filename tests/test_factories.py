@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import random
+from minicnn.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from minicnn.tensor import Tensor
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    state = random.default.get_state()
+    minicnn.manual_seed(0)
+    yield
+    random.default.set_state(state)
+
+
+# --- from data ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("data", "dtype"), [
+    (2.5, "float32"), (2, "int64"), (True, "bool"), ([1, 2.5], "float32"), ([], "float32"), ([[], []], "float32"),
+    ([True, False], "bool"), ((1, 2), "int64"), (np.float64(1), "float64"), (np.float16([1]), "float16"),
+    (np.arange(3.0), "float64"), (np.uint8([1]), "uint8"), ([np.float64(1), np.float64(2)], "float64"),
+    ([np.float32([1, 2]), np.float32([3, 4])], "float32"), (range(3), "int64"),
+])  # fmt: skip
+def test_the_type_of_a_new_tensor(data, dtype):
+    made = minicnn.tensor(data)
+    assert made.dtype == dtype
+    assert made.shape == np.shape(data)
+    assert made.tolist() == np.array(data).tolist()
+
+
+def test_the_types_are_those_of_torch():
+    torch = pytest.importorskip("torch")
+    for data in (2.5, 2, True, [1, 2.5], [], [True], (1, 2), np.float64(1), np.arange(3.0), [np.float64(1)]):
+        assert str(torch.tensor(data).dtype) == f"torch.{minicnn.tensor(data).dtype}", data
+
+
+def test_data_are_copied():
+    array = np.zeros(3)
+    for source in (array, Tensor(array), [array]):
+        minicnn.tensor(source).fill_(1)
+    assert array.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_tensor_of_tensors():
+    rows = [minicnn.tensor([1.0, 2.0]), minicnn.tensor([3.0, 4.0])]
+    assert minicnn.tensor(rows).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert minicnn.tensor([row[0] for row in rows]).tolist() == [1.0, 3.0]
+
+
+def test_a_new_tensor_is_a_leaf():
+    source = minicnn.tensor([1.0, 2.0], requires_grad=True) * 2
+    made = minicnn.tensor(source, requires_grad=True)
+    assert made.is_leaf
+    assert made.requires_grad
+    assert not minicnn.tensor(source).requires_grad
+
+
+def test_dtype_is_taken_as_asked():
+    assert minicnn.tensor([1, 2], dtype=minicnn.float64).dtype == np.float64
+    assert minicnn.tensor([1.7], dtype="int8").tolist() == [1]
+    assert minicnn.tensor(np.arange(3), dtype=minicnn.bool).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("data", ["word", None, [None], ["a", 1], 1j, object(), 2**70], ids=repr)
+def test_what_is_not_a_number_is_refused(data):
+    with pytest.raises(DTypeError, match="tensor: "):
+        minicnn.tensor(data)
+
+
+def test_what_the_type_does_not_hold_is_refused():
+    with pytest.raises(DTypeError, match="uint8"):
+        minicnn.tensor([300], dtype=np.uint8)
+    with pytest.raises(DTypeError, match="word"):
+        minicnn.tensor("word", dtype=np.float32)
+
+
+def test_rows_of_different_length_are_refused():
+    with pytest.raises(ShapeError, match="tensor: "):
+        minicnn.tensor([[1, 2], [3]])
+
+
+def test_integers_cannot_require_grad():
+    with pytest.raises(DTypeError, match="int64"):
+        minicnn.tensor([1, 2], requires_grad=True)
+
+
+def test_from_numpy_shares_memory():
+    array = np.arange(3)
+    assert minicnn.from_numpy(array).array is array
+    for other in ([1, 2], np.float64(1), minicnn.ones(2)):
+        with pytest.raises(DTypeError, match=f"from_numpy: .*{type(other).__name__}"):
+            minicnn.from_numpy(other)
+
+
+# --- of constants ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "value"), [(minicnn.zeros, 0), (minicnn.ones, 1)])
+def test_constants(make, value):
+    for made in (make(2, 3), make((2, 3)), make([2, 3]), make(np.int64(2), 3)):
+        assert made.dtype == np.float32
+        assert made.tolist() == [[value] * 3] * 2
+    assert make().shape == make(()).shape == ()
+    assert make(0, 3).shape == (0, 3)
+    assert make(2, dtype=np.int64).dtype == np.int64
+    assert make(2, requires_grad=True).requires_grad
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1.5, "float32"), (2, "int64"), (True, "bool"), (np.int8(1), "int8")])
+def test_full(value, dtype):
+    made = minicnn.full((2, 2), value)
+    assert made.dtype == dtype
+    assert made.tolist() == [[value] * 2] * 2
+    assert minicnn.full((2,), value, dtype=np.float64).dtype == np.float64
+
+
+def test_like_another():
+    other = Tensor(np.arange(6, dtype=np.int16).reshape(2, 3))
+    for make, value in ((minicnn.zeros_like, 0), (minicnn.ones_like, 1)):
+        assert make(other).tolist() == [[value] * 3] * 2
+        assert make(other).dtype == np.int16
+        assert make(other, dtype=np.float32).dtype == np.float32
+    parameter = minicnn.ones(2, requires_grad=True)
+    assert not minicnn.zeros_like(parameter).requires_grad
+
+
+def test_like_a_broadcast_one_has_memory_of_its_own():
+    made = minicnn.zeros_like(Tensor(np.broadcast_to(np.float32(1), (2, 3))))
+    made[0, 0] = 5.0
+    assert made.tolist() == [[5.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def test_eye():
+    assert minicnn.eye(2).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert minicnn.eye(1, 3).tolist() == [[1.0, 0.0, 0.0]]
+    assert minicnn.eye(2).dtype == np.float32
+
+
+# --- of numbers in order --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [
+    (5,), (0,), (2, 5), (0, 1, 0.25), (5, 0, -2), (1.5,), (0, 1, 0.1), (2, 2), (-3,) * 2, (0, -3, -1),
+], ids=str)  # fmt: skip
+def test_arange_is_that_of_torch(arguments):
+    torch = pytest.importorskip("torch")
+    expected, made = torch.arange(*arguments), minicnn.arange(*arguments)
+    assert str(expected.dtype) == f"torch.{made.dtype}"
+    np.testing.assert_allclose(made.array, expected.numpy(), rtol=1e-6)
+
+
+def test_arange_of_a_type():
+    assert minicnn.arange(3, dtype=np.float64).dtype == np.float64
+    assert minicnn.arange(0, 2.5, dtype=np.int64).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("arguments", [(0, 3, 0), (3, 0), (-2,), (0, 3, -1)], ids=str)
+def test_arange_must_lead_to_its_end(arguments):
+    with pytest.raises(ArgumentError, match="arange: steps of"):
+        minicnn.arange(*arguments)
+
+
+def test_linspace():
+    assert minicnn.linspace(0, 1, 5).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert minicnn.linspace(3, 1, 1).tolist() == [3.0]
+    assert minicnn.linspace(0, 1, 0).shape == (0,)
+    assert minicnn.linspace(0, 1, 5).dtype == np.float32
+
+
+# --- of random numbers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [None, np.float32, np.float64])
+def test_rand_is_uniform(dtype):
+    values = minicnn.rand(100, 200, dtype=dtype)
+    assert values.dtype == (dtype or np.float32)
+    assert values.shape == (100, 200)
+    assert values.array.min() >= 0
+    assert values.array.max() < 1
+    counts, _ = np.histogram(values.array, bins=10, range=(0, 1))
+    assert (np.abs(counts - 2000) < 5 * np.sqrt(2000)).all()
+
+
+def test_rand_of_a_double_has_all_its_digits():
+    values = minicnn.rand(100, dtype=np.float64).array
+    assert (values != values.astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("dtype", [None, np.float64])
+def test_randn_is_normal(dtype):
+    values = minicnn.randn(20_000, dtype=dtype)
+    assert values.dtype == (dtype or np.float32)
+    assert abs(values.array.mean()) < 5 / np.sqrt(20_000)
+    assert abs(values.array.std() - 1) < 5 / np.sqrt(40_000)
+    assert abs((np.abs(values.array) < 1).mean() - 0.6827) < 0.02
+
+
+def test_random_numbers_may_require_grad():
+    assert minicnn.rand(2, requires_grad=True).requires_grad
+    assert minicnn.randn((2, 2), requires_grad=True).requires_grad
+
+
+def test_randint_reaches_every_number():
+    values = minicnn.randint(3, 7, (4, 100))
+    assert values.dtype == np.int64
+    assert values.shape == (4, 100)
+    assert set(values.array.ravel().tolist()) == {3, 4, 5, 6}
+
+
+@pytest.mark.parametrize("values", [
+    lambda: minicnn.randint(3, (50,)), lambda: minicnn.randint(3, size=(50,)), lambda: minicnn.randint(high=3, size=(50,)),
+], ids=["by position", "by name", "high"])  # fmt: skip
+def test_randint_starts_from_zero_unless_told(values):
+    assert set(values().tolist()) == {0, 1, 2}
+
+
+def test_randint_needs_a_number_to_choose():
+    with pytest.raises(ArgumentError, match=r"no integer in \[3, 3\)"):
+        minicnn.randint(3, 3, (2,))
+
+
+def test_randperm():
+    order = minicnn.randperm(50)
+    assert order.dtype == np.int64
+    assert sorted(order.tolist()) == list(range(50))
+    assert order.tolist() != list(range(50))
+    assert minicnn.randperm(0).shape == (0,)
+
+
+# --- what all of them refuse ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: minicnn.zeros(n), lambda n: minicnn.ones((2, n)), lambda n: minicnn.full((n,), 0),
+    lambda n: minicnn.eye(n), lambda n: minicnn.linspace(0, 1, n), lambda n: minicnn.rand(2, n),
+    lambda n: minicnn.randn(n), lambda n: minicnn.randint(0, 3, (n,)), lambda n: minicnn.randperm(n),
+], ids=["zeros", "ones", "full", "eye", "linspace", "rand", "randn", "randint", "randperm"])  # fmt: skip
+@pytest.mark.parametrize("size", [-1, 2.0, "2", None], ids=repr)
+def test_sizes_are_integers_of_at_least_zero(make, size):
+    before = random.default.get_state()
+    with pytest.raises(ShapeError, match=r"sizes must be integers of at least 0"):
+        make(size)
+    assert random.default.get_state() == before
+
+
+@pytest.mark.parametrize("make", [minicnn.rand, minicnn.randn])
+def test_random_numbers_are_floating_point(make):
+    with pytest.raises(DTypeError, match="int64"):
+        make(2, dtype=np.int64)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", ""])
+def test_an_unknown_device_is_refused(device):
+    for make in (minicnn.zeros, minicnn.ones, minicnn.rand, minicnn.randn):
+        with pytest.raises(DeviceError, match="unknown device"):
+            make(2, device=device)
