@@ -83,7 +83,8 @@ def work(contender: str, form: str, threads: int) -> None:
 def compare(form: str, threads: int) -> dict[str, Any]:
     """Let the contenders take turns and return their times."""
     contenders = [name for name in STEPS if importlib.util.find_spec(name)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads))
+    environment = {**os.environ, **limits}
     workers = {
         name: subprocess.Popen(
             [sys.executable, __file__, "--worker", name, "--form", form, "--threads", str(threads)],
@@ -94,7 +95,8 @@ def compare(form: str, threads: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(TURNS):
         for name, worker in workers.items():
-            assert worker.stdin and worker.stdout
+            assert worker.stdin is not None
+            assert worker.stdout is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
             times[name] += json.loads(worker.stdout.readline())
@@ -110,7 +112,9 @@ def compare(form: str, threads: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--form", choices=("modern", "1998"), default="modern")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -128,8 +132,10 @@ def main() -> None:
         print(f"  {name:8} min {t['min']:7.2f} ms   median {t['median']:7.2f} ms")
     if "torch" in result["milliseconds"]:
         ours, theirs = (result["milliseconds"][name] for name in ("minicnn", "torch"))
-        print(f"  torch / minicnn: {theirs['min'] / ours['min']:.2f} (min), "
-              f"{theirs['median'] / ours['median']:.2f} (median)")
+        print(
+            f"  torch / minicnn: {theirs['min'] / ours['min']:.2f} (min), "
+            f"{theirs['median'] / ours['median']:.2f} (median)"
+        )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

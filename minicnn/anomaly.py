@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import zlib
 from contextvars import ContextVar
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def is_ours(module_name: str) -> bool:
 def module_path(modules: tuple[Any, ...]) -> str:
     """Spell the running modules as in `state_dict`: `features.0 (Conv2d)` below the outermost."""
     path = []
-    for parent, child in zip(modules, modules[1:], strict=False):
+    for parent, child in pairwise(modules):
         names = [name for name, module in parent.named_modules() if module is child]
         path.append(names[0] if names else type(child).__name__)
     inner = type(modules[-1]).__name__

@@ -93,9 +93,9 @@ def grad(
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
-    if grad_outputs is None:
-        seeds = [None] * len(roots)
+    seeds: list[Any] = [None] * len(roots)
+    if grad_outputs is not None:
+        seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
     if len(seeds) != len(roots):
         raise GradientError(f"grad: {len(roots)} outputs but {len(seeds)} grad_outputs")
     for i, target in enumerate(targets):

@@ -84,6 +84,7 @@ class Node:
                 self._rebuilt(i, value, origin)
                 for i, (value, origin) in enumerate(zip(saved, origins, strict=True))
             )
+        assert self.op.gradient_function is not None  # guards.usable has seen to it
         thunks = self.op.gradient_function(dy, *saved, **self.settings)
         return guards.check_thunks(self, thunks if isinstance(thunks, tuple) else (thunks,))
 

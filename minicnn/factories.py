@@ -107,7 +107,8 @@ def ones_like(other: Tensor, dtype: Any = None) -> Tensor:
 
 def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
     """Return the (n, m) matrix with ones on the diagonal."""
-    return _finish(np.eye(*_shape("eye", n, n if m is None else m)), dtype, "cpu", False)
+    rows, columns = _shape("eye", n, n if m is None else m)
+    return _finish(np.eye(rows, columns), dtype, "cpu", False)
 
 
 def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
@@ -130,7 +131,8 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
     """Return `steps` values evenly spaced from start to end, both included."""
-    return _finish(np.linspace(start, end, *_shape("linspace", steps)), dtype, "cpu", False)
+    (count,) = _shape("linspace", steps)
+    return _finish(np.linspace(start, end, count), dtype, "cpu", False)
 
 
 def rand(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:

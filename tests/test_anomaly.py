@@ -45,7 +45,11 @@ class Model(nn.Module):
 
 @pytest.mark.parametrize(
     ("op", "values", "made"),
-    [(minicnn.log, [[1.0, 0.0]], "-inf"), (minicnn.sqrt, [[1.0, -1.0]], "nan"), (minicnn.exp, [[0.0, 1e4]], "inf")],
+    [
+        (minicnn.log, [[1.0, 0.0]], "-inf"),
+        (minicnn.sqrt, [[1.0, -1.0]], "nan"),
+        (minicnn.exp, [[0.0, 1e4]], "inf"),
+    ],
     ids=["log", "sqrt", "exp"],
 )
 def test_the_operation_that_makes_it_is_named(op, values, made):
@@ -93,7 +97,9 @@ def test_the_module_is_named_as_in_state_dict_when_backward_fails(place):
     with pytest.raises(AnomalyError) as caught, detect_anomaly():
         model(leaf([0.0])).sum().backward()
     assert place in str(caught.value)
-    assert "the gradient of sqrt made inf in backward, shape (1,), first at [0]" in str(caught.value)
+    assert "the gradient of sqrt made inf in backward, shape (1,), first at [0]" in str(
+        caught.value
+    )
 
 
 def test_a_module_used_twice_goes_by_its_first_name():
@@ -124,7 +130,9 @@ def test_integers_and_finite_values_pass():
 
 def test_a_gradient_is_found_where_forward_was_fine():
     x = leaf([0.0, 4.0])
-    with pytest.raises(AnomalyError, match=r"the gradient of sqrt made inf .*first at \[0\]") as caught:  # noqa: PT012
+    with pytest.raises(
+        AnomalyError, match=r"the gradient of sqrt made inf .*first at \[0\]"
+    ) as caught:  # noqa: PT012
         with detect_anomaly():
             y = minicnn.sqrt(x).sum()
             y.backward()
@@ -134,7 +142,10 @@ def test_a_gradient_is_found_where_forward_was_fine():
 
 def test_nan_from_zero_times_infinity():
     x = leaf([0.0])
-    with pytest.raises(AnomalyError, match="the gradient of mul made nan|the gradient of sqrt made"), detect_anomaly():
+    with (
+        pytest.raises(AnomalyError, match="the gradient of mul made nan|the gradient of sqrt made"),
+        detect_anomaly(),
+    ):
         (minicnn.sqrt(x) * 0.0).backward()
 
 
@@ -149,7 +160,10 @@ def test_a_graph_recorded_inside_is_also_watched_outside():
 def test_a_graph_recorded_outside_is_also_watched_inside():
     x = leaf([0.0])
     y = minicnn.sqrt(x)
-    with pytest.raises(AnomalyError, match=r"sqrt .*recorded outside detect_anomaly\(\)"), detect_anomaly():
+    with (
+        pytest.raises(AnomalyError, match=r"sqrt .*recorded outside detect_anomaly\(\)"),
+        detect_anomaly(),
+    ):
         y.backward()
 
 
@@ -176,10 +190,16 @@ def test_the_gradient_that_is_not_needed_may_be_infinite():
 def test_a_saved_array_that_was_changed_is_found(change):
     x = leaf([1.0, 2.0])
     with detect_anomaly():
-        y = minicnn.exp(x) if change.__code__.co_names[0] == "array" and "fill" in change.__code__.co_names else x * x
+        y = (
+            minicnn.exp(x)
+            if change.__code__.co_names[0] == "array" and "fill" in change.__code__.co_names
+            else x * x
+        )
         z = y.sum()
         change(x, y)
-        with pytest.raises(GradientError, match="was changed between forward and backward") as caught:
+        with pytest.raises(
+            GradientError, match="was changed between forward and backward"
+        ) as caught:
             z.backward()
     assert not isinstance(caught.value, AnomalyError)
     assert "shape (2,)" in str(caught.value)
@@ -203,7 +223,16 @@ def test_an_array_that_nobody_reads_any_more_may_change():
     assert x.grad.tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3).T, np.arange(6.0)[::-2], np.float32(3) * np.ones(()), np.zeros((0, 3))], ids=["transposed", "strided", "no dimensions", "empty"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3).T,
+        np.arange(6.0)[::-2],
+        np.float32(3) * np.ones(()),
+        np.zeros((0, 3)),
+    ],
+    ids=["transposed", "strided", "no dimensions", "empty"],
+)
 def test_fingerprints_are_of_values(array):
     assert anomaly.fingerprint(array) == anomaly.fingerprint(array.copy())
     if array.size:

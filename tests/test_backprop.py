@@ -149,7 +149,14 @@ def test_a_single_value_of_any_shape_starts_from_one():
 
 # --- broadcasting ---------------------------------------------------------------------------------
 
-BROADCAST = [((), (3,)), ((1,), (3,)), ((3,), (2, 3)), ((2, 1), (1, 3)), ((2, 1, 4), (3, 1)), ((0, 1), (1, 3))]
+BROADCAST = [
+    ((), (3,)),
+    ((1,), (3,)),
+    ((3,), (2, 3)),
+    ((2, 1), (1, 3)),
+    ((2, 1, 4), (3, 1)),
+    ((0, 1), (1, 3)),
+]
 
 
 @pytest.mark.parametrize(("left", "right"), BROADCAST, ids=str)
@@ -160,7 +167,9 @@ def test_broadcasting_is_undone(left, right):
     (a * b * constant(weights)).sum().backward()
     for tensor, other in ((a, b), (b, a)):
         expected = np.zeros(tensor.shape)
-        pairs = np.broadcast_arrays(np.arange(expected.size).reshape(expected.shape), weights * other.array)
+        pairs = np.broadcast_arrays(
+            np.arange(expected.size).reshape(expected.shape), weights * other.array
+        )
         np.add.at(expected.reshape(-1), pairs[0].ravel(), pairs[1].ravel())
         assert tensor.grad.shape == tensor.shape
         np.testing.assert_allclose(tensor.grad.array, expected, rtol=1e-12)

@@ -35,7 +35,18 @@ def test_the_type_of_a_new_tensor(data, dtype):
 
 def test_the_types_are_those_of_torch():
     torch = pytest.importorskip("torch")
-    for data in (2.5, 2, True, [1, 2.5], [], [True], (1, 2), np.float64(1), np.arange(3.0), [np.float64(1)]):
+    for data in (
+        2.5,
+        2,
+        True,
+        [1, 2.5],
+        [],
+        [True],
+        (1, 2),
+        np.float64(1),
+        np.arange(3.0),
+        [np.float64(1)],
+    ):
         assert str(torch.tensor(data).dtype) == f"torch.{minicnn.tensor(data).dtype}", data
 
 
@@ -111,7 +122,9 @@ def test_constants(make, value):
     assert make(2, requires_grad=True).requires_grad
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(1.5, "float32"), (2, "int64"), (True, "bool"), (np.int8(1), "int8")])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(1.5, "float32"), (2, "int64"), (True, "bool"), (np.int8(1), "int8")]
+)
 def test_full(value, dtype):
     made = minicnn.full((2, 2), value)
     assert made.dtype == dtype

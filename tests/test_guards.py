@@ -260,7 +260,9 @@ def test_the_parameters_of_an_operation_are_checked():
     (1.0, ShapeError, "got float"),
     (Tensor(np.ones(2, np.float32)), DTypeError, "a leaf must return float64, got float32"),
 ], ids=["shape", "array", "number", "type"])  # fmt: skip
-def test_a_hook_must_return_what_can_take_the_place_of_the_gradient(returned, error, text, recorded):
+def test_a_hook_must_return_what_can_take_the_place_of_the_gradient(
+    returned, error, text, recorded
+):
     x = leaf([1.0, 2.0])
     x.register_hook(lambda gradient: returned)
     with pytest.raises(error, match=text):

@@ -26,7 +26,13 @@ def test_equal_seeds_give_equal_streams():
 
 
 def test_every_call_and_every_seed_has_a_stream_of_its_own():
-    drawn = [number for seed in range(4) for g in [Generator(seed)] for _ in range(4) for number in numbers(g)]
+    drawn = [
+        number
+        for seed in range(4)
+        for g in [Generator(seed)]
+        for _ in range(4)
+        for number in numbers(g)
+    ]
     assert len(set(drawn)) == len(drawn)
 
 
@@ -89,7 +95,9 @@ def test_a_bad_seed_changes_nothing(seed, error):
     assert generator.get_state() == (5, 1)
 
 
-@pytest.mark.parametrize("state", [(6, "x"), (6, 1.5), (6, -1), (6, 2**64), (-1, 0), (6,), 6, ("x", 0)], ids=str)
+@pytest.mark.parametrize(
+    "state", [(6, "x"), (6, 1.5), (6, -1), (6, 2**64), (-1, 0), (6,), 6, ("x", 0)], ids=str
+)
 def test_a_bad_state_changes_nothing(state):
     generator = Generator(5)
     numbers(generator)

@@ -149,8 +149,9 @@ class Windows:
             reach = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
             padded = tuple(n + 2 * p for n, p in zip(self.image, self.padding, strict=True))
             raise ShapeError(
-                f"{op}: a kernel of {self.kernel} with dilation {self.dilation} reaches over {reach} "
-                f"pixels, more than the padded image of {padded}; use a larger image or padding"
+                f"{op}: a kernel of {self.kernel} with dilation {self.dilation} reaches over "
+                f"{reach} pixels, more than the padded image "
+                f"of {padded}; use a larger image or padding"
             )
         return self
 

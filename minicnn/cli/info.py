@@ -66,14 +66,12 @@ def blas() -> str:
     import threadpoolctl
 
     found = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    return (
-        "; ".join(
-            f"{pool['internal_api']} {pool.get('version') or ''}, {pool.get('architecture', '?')} core, "
-            f"{pool['num_threads']} threads"
-            for pool in found
-        )
-        or "unknown"
-    )
+    texts = [
+        f"{pool['internal_api']} {pool.get('version') or ''}, "
+        f"{pool.get('architecture', 'unknown')} core, {pool['num_threads']} threads"
+        for pool in found
+    ]
+    return "; ".join(texts) or "unknown"
 
 
 def cuda() -> str:

@@ -12,10 +12,10 @@ import numpy as np
 
 import minicnn_kernels.geometry as geometry
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
-from minicnn.ops import convolution, normalization, pooling
+from minicnn.ops import activation, convolution, normalization, pooling
 from minicnn.ops import dropout as dropout_ops
 from minicnn.ops import linear as linear_ops
-from minicnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from minicnn.ops.activation import log_softmax, sigmoid, softmax, tanh
 from minicnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from minicnn.ops.reduce import mean
 from minicnn.ops.shape import pad_with, squeeze, unsqueeze, view_as
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-# --- convolution and linear -------------------------------------------------------------------------
+# --- convolution and linear -----------------------------------------------------------------------
 
 
 def conv2d(
@@ -105,8 +105,8 @@ def _check_filters(x: Any, weight: Any, bias: Any, groups: int) -> None:
     filters, per_group = weight.shape[:2]
     if groups < 1 or filters % groups or x.shape[1] != per_group * groups:
         raise ShapeError(
-            f"conv2d: with groups={groups}, weight {weight.shape} expects {per_group * groups} input "
-            f"channels and a multiple of {groups} filters, but the input has shape {x.shape}"
+            f"conv2d: with groups={groups}, weight {weight.shape} expects {per_group * groups} "
+            f"input channels and a multiple of {groups} filters, but the input has shape {x.shape}"
         )
     if bias is not None and bias.shape != (filters,):
         raise ShapeError(f"conv2d: bias must have shape ({filters},), got {bias.shape}")
@@ -176,15 +176,15 @@ def fold(
     cells, positions = windows.kernel[0] * windows.kernel[1], windows.output[0] * windows.output[1]
     if cols.shape[1] % cells or cols.shape[2] != positions:
         raise ShapeError(
-            f"fold: an image of {size} has {positions} windows of {cells} pixels, so the input must "
-            f"be (N, C*{cells}, {positions}), got {input.shape}"
+            f"fold: an image of {size} has {positions} windows of {cells} pixels, so the input "
+            f"must be (N, C*{cells}, {positions}), got {input.shape}"
         )
     shape = (cols.shape[0], cols.shape[1] // cells, *windows.kernel, *windows.output)
     image = convolution.col2im(view_as(cols, shape), windows)
     return squeeze(image, 0) if unbatched else image
 
 
-# --- pooling ----------------------------------------------------------------------------------------
+# --- pooling --------------------------------------------------------------------------------------
 
 
 def _windows(
@@ -298,7 +298,15 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any
     return pad_with(input, everywhere, value)
 
 
-# --- normalisation and dropout ----------------------------------------------------------------------
+# --- activation, normalisation, dropout -----------------------------------------------------------
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """Return max(input, 0).
+
+    `inplace` is accepted as in PyTorch; the result is always new.
+    """
+    return activation.relu(input)
 
 
 def batch_norm(
@@ -324,8 +332,11 @@ def batch_norm(
     _check_floating("batch_norm", "input", input)
     channels, dtype = input.shape[1], input.dtype
     for name, value in (
-        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
-    ):  # fmt: skip
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         if value is not None and value.shape != (channels,):
             raise ShapeError(f"batch_norm: {name} must have shape ({channels},), got {value.shape}")
     gamma = np.ones(channels, dtype) if weight is None else weight
@@ -353,9 +364,10 @@ def batch_norm(
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Set values to 0 with probability p and scale the rest by 1 / (1 - p); in inference do nothing.
+    """Set values to 0 with probability p and scale the rest by 1 / (1 - p).
 
-    The mask comes from the global generator: `minicnn.manual_seed` fixes it.
+    In inference the input is returned as it is.  The mask comes from the global generator, which
+    `minicnn.manual_seed` seeds.  `inplace` is accepted as in PyTorch; the result is always new.
     """
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p must be in [0, 1], got {p}")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from math import erf, prod, sqrt
 
-import numpy as np
-
 from minicnn import random
 from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError, ShapeError
@@ -40,20 +38,23 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill with uniform numbers in [a, b)."""
     generator = random.default.numpy_generator()
     with no_grad():
-        return tensor.copy_(generator.uniform(a, b, tensor.shape).astype(tensor.dtype))
+        tensor.copy_(generator.uniform(a, b, tensor.shape))
+    return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with normal numbers."""
     generator = random.default.numpy_generator()
     with no_grad():
-        return tensor.copy_(generator.normal(mean, std, tensor.shape).astype(tensor.dtype))
+        tensor.copy_(generator.normal(mean, std, tensor.shape))
+    return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
     with no_grad():
-        return tensor.fill_(val)
+        tensor.fill_(val)
+    return tensor
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -118,4 +119,5 @@ def trunc_normal_(
     while (outside := (values < a) | (values > b)).any():
         values[outside] = generator.normal(mean, std, int(outside.sum()))
     with no_grad():
-        return tensor.copy_(np.asarray(values, tensor.dtype))
+        tensor.copy_(values)
+    return tensor

@@ -225,13 +225,16 @@ class BatchNorm2d(Module):
 
 
 class Dropout(Module):
-    """In training set each value to 0 with probability p and scale the rest by 1 / (1 - p)."""
+    """In training set each value to 0 with probability p and scale the rest by 1 / (1 - p).
 
-    def __init__(self, p: float = 0.5) -> None:
+    `inplace` is accepted as in PyTorch; the result is always new.
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ArgumentError(f"Dropout: p must be in [0, 1], got {p}")
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def forward(self, x: Any) -> Any:
         """Drop in training; return x itself in evaluation."""
@@ -239,7 +242,7 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         """Name the probability."""
-        return f"p={self.p}"
+        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Flatten(Module):
@@ -267,11 +270,19 @@ class Identity(Module):
 
 
 class ReLU(Module):
-    """y = max(x, 0)."""
+    """y = max(x, 0).  `inplace` is accepted as in PyTorch; the result is always new."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, x: Any) -> Any:
         """Return max(x, 0)."""
         return F.relu(x)
+
+    def extra_repr(self) -> str:
+        """Name the setting where it differs from the default."""
+        return "inplace=True" if self.inplace else ""
 
 
 class Tanh(Module):

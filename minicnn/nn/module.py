@@ -255,7 +255,8 @@ class Module:
             if key in state_dict and tuple(state_dict[key].shape) != tensor.shape
         ]
         problems += [
-            f"  type mismatch  {key}: the file has {state_dict[key].dtype}, the model {tensor.dtype}"
+            f"  type mismatch  {key}: the file has {state_dict[key].dtype}, "
+            f"the model {tensor.dtype}"
             for key, tensor in own.items()
             if key in state_dict
             and not np.can_cast(state_dict[key].dtype, tensor.dtype, casting="same_kind")

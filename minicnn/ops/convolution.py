@@ -79,7 +79,7 @@ def _(
     )
 
 
-# --- windows as columns: a pair of adjoints ---------------------------------------------------------
+# --- windows as columns: a pair of adjoints -------------------------------------------------------
 
 
 @differentiable

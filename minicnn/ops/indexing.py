@@ -52,20 +52,45 @@ def get_item(x: Any, where: Any) -> Any:
         IndexOutOfRange: a position that is not there, or too many of them.
     """
     try:
-        return index(x, _frozen(where))
+        return index(*integers_first(x, frozen(where)))
     except IndexError as error:
         raise IndexOutOfRange(f"tensor[index]: shape {x.shape}: {error}") from None
 
 
-def _frozen(where: Any) -> Any:
+def frozen(where: Any) -> Any:
     """Copy index arrays: the gradient uses them later, when the caller may have changed them."""
     if isinstance(where, tuple):
-        return tuple(_frozen(list(part) if isinstance(part, tuple) else part) for part in where)
-    if isinstance(where, (Tensor, np.ndarray, list)):
-        positions = np.array(values_of(where))
-        empty_list = positions.size == 0 and positions.dtype != bool
-        return positions.astype(np.intp) if empty_list else positions
-    return where
+        return tuple(frozen(list(part) if isinstance(part, tuple) else part) for part in where)
+    if not isinstance(where, (Tensor, np.ndarray, list)):
+        return where
+    positions = np.array(values_of(where))
+    if positions.ndim == 0 and positions.dtype.kind in "iu":
+        return positions.item()
+    empty_list = positions.size == 0 and positions.dtype != bool
+    return positions.astype(np.intp) if empty_list else positions
+
+
+def integers_first(x: Any, where: Any) -> tuple[Any, Any]:
+    """Return x and an index for it, with the integers that stand beside arrays taken already.
+
+    To PyTorch x[0, :, [1, 2]] is x[0][:, [1, 2]]; NumPy would see two arrays, 0 and [1, 2].
+    """
+    parts = where if isinstance(where, tuple) else (where,)
+    integers = [isinstance(part, (int, np.integer)) for part in parts]
+    if not any(integers) or not any(isinstance(part, np.ndarray) for part in parts):
+        return x, where
+    first: list[Any] = []
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            first += [slice(None)] * (part.ndim if part.dtype == bool else 1)
+        else:
+            first.append(part)
+    later = (
+        part if part is Ellipsis or isinstance(part, np.ndarray) else slice(None)
+        for part, is_integer in zip(parts, integers, strict=True)
+        if not is_integer
+    )
+    return index(x, tuple(first)), tuple(later)
 
 
 def gather(x: Any, dim: int, positions: Any) -> Any:

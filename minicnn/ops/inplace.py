@@ -15,7 +15,7 @@ from minicnn.backprop import is_grad_enabled
 from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
 from minicnn.ops.arithmetic import cast
 from minicnn.ops.broadcast import broadcast_to
-from minicnn.ops.indexing import index
+from minicnn.ops.indexing import frozen, index, integers_first
 from minicnn.ops.shape import permute_dims, view_as
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array
@@ -45,8 +45,8 @@ def change(tensor: Tensor, name: str, write: Callable[[Array], Any], source: Any
             )
     if not tensor.array.flags.writeable:
         raise ArgumentError(
-            f"{name}: the memory of this tensor, shape {tensor.shape}, is read-only (it is expanded, "
-            f"or wraps a read-only array); change a copy"
+            f"{name}: the memory of this tensor, shape {tensor.shape}, is read-only (it is "
+            f"expanded, or wraps a read-only array); change a copy"
         )
     try:
         write(tensor.array)
@@ -75,11 +75,12 @@ def zero_(tensor: Tensor) -> Tensor:
     return fill_(tensor, 0)
 
 
-def set_item(tensor: Tensor, index: Any, value: Any) -> None:
-    """Overwrite the values at `index`: `tensor[index] = value`."""
+def set_item(tensor: Tensor, where: Any, value: Any) -> None:
+    """Overwrite the values at `where`: `tensor[where] = value`."""
 
     def write(array: Array) -> None:
-        array[values_of(index)] = values_of(value)
+        target, positions = integers_first(array, frozen(where))
+        target[positions] = values_of(value)
 
     change(tensor, "tensor[index] = value", write, value)
 

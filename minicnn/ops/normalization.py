@@ -68,7 +68,10 @@ def batch_norm_training(x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Any,
 def batch_norm_inference(
     x: Any, gamma: Any, beta: Any, average: Array, variance: Array, eps: float
 ) -> Any:
-    """Normalise with fixed statistics: y = gamma[c] * (x - mean[c]) / sqrt(var[c] + eps) + beta[c]."""
+    """Normalise with fixed statistics.
+
+    y = gamma[c] * (x - mean[c]) / sqrt(var[c] + eps) + beta[c]
+    """
     inv_std = per_channel(1 / np.sqrt(variance + eps), x.ndim)
     x_hat = (x - per_channel(average, x.ndim)) * inv_std
     return x_hat * _channels(gamma, x.ndim) + _channels(beta, x.ndim)

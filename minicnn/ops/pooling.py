@@ -12,7 +12,7 @@ from minicnn.ops.linear import matrix_product
 from minicnn.tensor import values_of
 from minicnn_kernels.geometry import Windows
 
-# --- maximum: remember who won, pass the gradient to the winner -------------------------------------
+# --- maximum: remember who won, pass the gradient to the winner -----------------------------------
 
 
 def max_pool2d(x: Any, windows: Windows) -> Any:
@@ -45,7 +45,7 @@ def _(ddx: Array, y: Array, dy: Array, *, winner: Array, windows: Windows) -> Gr
     return lambda: take_winners(ddx, winner, windows)
 
 
-# --- mean: a sum over each window, divided by how many pixels count ---------------------------------
+# --- mean: a sum over each window, divided by how many pixels count -------------------------------
 
 
 def avg_pool2d(
@@ -93,7 +93,7 @@ def _(ddx: Array, y: Array, dy: Array, *, windows: Windows) -> Gradients:
     return lambda: window_sum(ddx, windows)
 
 
-# --- mean to a given size: two small matrix products ------------------------------------------------
+# --- mean to a given size: two small matrix products ----------------------------------------------
 
 
 def adaptive_avg_pool2d(x: Any, output_size: tuple[int, int]) -> Any:

@@ -86,6 +86,6 @@ def _directions(arrays: Arrays) -> Iterator[list[np.ndarray]]:
     """Go along each value of the arrays; for many values along a few random signs instead."""
     total = sum(array.size for array in arrays)
     signs = np.random.default_rng(total).choice([-1.0, 1.0], (6, total))
-    for row in np.eye(total) if total <= 60 else signs:
+    for row in np.eye(total) if total <= 32 else signs:
         parts = np.split(row, np.cumsum([array.size for array in arrays])[:-1])
         yield [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]

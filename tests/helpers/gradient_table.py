@@ -228,6 +228,9 @@ INDEXING = [
     both("index", "grid", lambda m, x: x[[[0], [1]], [2, 0, 2]], (2, 3)),
     both("index", "lists apart", lambda m, x: x[[0, 1, 0], :, [2, 0, 2]], (2, 3, 4)),
     both("index", "integer and list", lambda m, x: x[0, :, [2, 0, 2]], (2, 3, 4)),
+    both("index", "integer and lists", lambda m, x: x[[0, 1], 1, :, [2, 0]], (2, 2, 2, 3)),
+    both("index", "integer and mask", lambda m, x: x[..., m.tensor(MASK), -1], (2, 2, 3, 2)),
+    both("index", "integer tensor", lambda m, x: x[m.tensor(1), :, [2, 0, 2]], (2, 2, 3)),
     both("index", "slice and list", lambda m, x: x[1:, [1, 1], ::2], (3, 2, 4)),
     both("index", "mask", lambda m, x: x[m.tensor(MASK)], (2, 3)),
     both("index", "mask of rows", lambda m, x: x[m.tensor([True, False, True])], (3, 2)),
@@ -324,6 +327,10 @@ def convolutions(name: str, x: Shape, w: Shape, **given: Any) -> list[Case]:
     dy = (x[0], w[0], *(output_size(*side) for side in sides))
     unreached = [(n + 2 * p - d * (k - 1) - 1) % s for n, k, s, p, d in sides]
     everything = {**pairs, "groups": groups}
+
+    def torch_weight(torch: Any, x: Any, dy: Any) -> Any:  # cannot differentiate a batch of 0
+        return torch.nn.grad.conv2d_weight(x, w, dy, **everything)
+
     return [
         layer("conv2d", name, lambda F, x, w: F.conv2d(x, w, **everything), x, w),
         Case(
@@ -340,7 +347,7 @@ def convolutions(name: str, x: Shape, w: Shape, **given: Any) -> list[Case]:
             name,
             lambda x, dy: conv2d_weight(x, dy, size=w[2:], **everything),
             (x, dy),
-            lambda torch, x, dy: torch.nn.grad.conv2d_weight(x, w, dy, **everything),
+            torch_weight if x[0] else None,
         ),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from gradient_table import ARITHMETIC, CASES, Case
 import minicnn
 from minicnn import differentiable, ops
 from minicnn.differentiable import Op
-from minicnn.errors import MinicnnError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.tensor import values_of
 
@@ -29,10 +29,13 @@ def signed(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape))
 
 
+@cache
 def prepared(case: Case):
     """Return the inputs, an upstream gradient, and weights for the second derivative."""
     arrays = case.arrays()
     dy = signed(value(case.function, arrays).shape, seed=1)
+    for array in (*arrays, dy):
+        array.flags.writeable = False
     return arrays, dy, [signed(a.shape, seed=2) for a in arrays]
 
 
@@ -56,7 +59,9 @@ def test_value_and_derivatives_equal_those_of_torch(case, torch):
     dxs = torch.autograd.grad(y, inputs, upstream, create_graph=True)
     total = sum((dx * torch.tensor(w)).sum() for dx, w in zip(dxs, weights, strict=True))
     found = torch.autograd.grad(total, [*inputs, upstream], allow_unused=True)
-    ddxs = [g if g is not None else torch.zeros(x.shape) for g, x in zip(found, [*inputs, upstream])]
+    ddxs = [
+        g if g is not None else torch.zeros(x.shape) for g, x in zip(found, [*inputs, upstream])
+    ]
     assert_close([value(case.function, arrays)], [y.detach()])
     assert_close(first(case.function, arrays, dy), [g.numpy(force=True) for g in dxs])
     assert_close(second(case.function, arrays, dy, weights), [g.numpy(force=True) for g in ddxs])
@@ -106,29 +111,27 @@ def every_second(array):
     return np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array
 
 
-def read_only(array):
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
+def column_major(array):
+    return np.array(array, order="F")
 
 
 @each_case
-@pytest.mark.parametrize("layout", [backwards, every_second, np.asfortranarray, read_only])
-def test_memory_layout_of_inputs_and_upstream_gradient_is_no_matter(case, layout):
+def test_strides_of_inputs_and_upstream_gradient_are_no_matter(case):
     arrays, dy, weights = prepared(case)
-    laid_out = [layout(a) for a in arrays]
-    assert_close([value(case.function, laid_out)], [value(case.function, arrays)])
-    assert_close(first(case.function, laid_out, layout(dy)), first(case.function, arrays, dy))
-    assert_close(
-        second(case.function, laid_out, layout(dy), weights),
-        second(case.function, arrays, dy, weights),
-    )
+    for layout in (backwards, every_second, column_major):
+        laid_out = [layout(a) for a in arrays]
+        assert_close([value(case.function, laid_out)], [value(case.function, arrays)])
+        assert_close(first(case.function, laid_out, layout(dy)), first(case.function, arrays, dy))
+        assert_close(
+            second(case.function, laid_out, layout(dy), weights),
+            second(case.function, arrays, dy, weights),
+        )
 
 
 @each_case
-def test_inputs_and_upstream_gradient_without_strides(case):
+def test_inputs_and_upstream_gradient_may_repeat_one_value_in_memory(case):
     arrays, dy, _ = prepared(case)
-    flat = [np.broadcast_to(a.reshape(-1)[:1], a.shape) if a.size else a for a in arrays]
+    flat = [np.broadcast_to(a.flat[0], a.shape) if a.size else a for a in arrays]
     flat_dy = np.broadcast_to(np.array(0.75), dy.shape)
     copies, dy_copy = [a.copy() for a in flat], flat_dy.copy()
     assert_close([value(case.function, flat)], [value(case.function, copies)])
@@ -138,10 +141,10 @@ def test_inputs_and_upstream_gradient_without_strides(case):
 @each_case
 def test_nothing_is_changed(case):
     arrays, dy, weights = prepared(case)
-    before = [a.copy() for a in (*arrays, dy)]
-    first(case.function, arrays, dy)
-    second(case.function, arrays, dy, weights)
-    for now, old in zip((*arrays, dy), before, strict=True):
+    writable = [a.copy() for a in (*arrays, dy)]
+    first(case.function, writable[:-1], writable[-1])
+    second(case.function, writable[:-1], writable[-1], weights)
+    for now, old in zip(writable, (*arrays, dy), strict=True):
         np.testing.assert_array_equal(now, old)
 
 
@@ -150,9 +153,11 @@ def test_nothing_is_changed(case):
 
 def operations() -> list[Op]:
     """Find every operation that a module of minicnn.ops defines."""
-    modules = [importlib.import_module(f"minicnn.ops.{m.name}") for m in pkgutil.iter_modules(ops.__path__)]
-    found = [(m, v) for m in modules for v in vars(m).values() if isinstance(v, Op)]
-    return [op for module, op in found if op.__module__ == module.__name__]
+    modules = [
+        importlib.import_module(f"minicnn.ops.{m.name}") for m in pkgutil.iter_modules(ops.__path__)
+    ]
+    found = {id(v): v for m in modules for v in vars(m).values() if isinstance(v, Op)}
+    return list(found.values())
 
 
 def recorded_operations(y) -> set[str]:
@@ -249,14 +254,13 @@ def _(dy, y, a, b):
         (one_sided, [(2, 3), (3,)], "first"),
         (without_stride, [(1, 1, 5, 5), (1, 1, 3, 3)], "first"),
         (without_unbroadcast, [(2, 3), (3,)], "first"),
-        (wrong_sign, [(3,)], "second"),
         (frozen, [(3,)], "second"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_wrong_gradient_is_caught(wrong, shapes, check):
     arrays, dy, weights = prepared(Case(wrong.name, "wrong", wrong, tuple(shapes)))
-    with pytest.raises((AssertionError, MinicnnError)):
+    with pytest.raises((AssertionError, ValueError)):
         if check == "first":
             check_first(wrong, arrays, dy)
         else:

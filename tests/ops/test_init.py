@@ -41,7 +41,9 @@ def test_operators_are_those_of_numpy_and_give_tensors(apply, left, right):
 
 
 @pytest.mark.parametrize("apply", ARITHMETIC, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("other", [A + 3.0, 2.5, np.float64(2.5)], ids=["array", "number", "scalar"])
+@pytest.mark.parametrize(
+    "other", [A + 3.0, 2.5, np.float64(2.5)], ids=["array", "number", "scalar"]
+)
 def test_a_tensor_on_the_right_is_recorded(apply, other):
     x = leaf(B)
     apply(other, x).sum().backward()
@@ -150,7 +152,13 @@ def test_every_operation_of_the_table_has_a_docstring():
 
 def test_to_another_type():
     x = leaf([1.5, 2.5])
-    for y in (x.to(minicnn.float32), x.to("float32"), x.to(dtype=np.float32), x.float(), x.to(Tensor(np.float32([0])))):
+    for y in (
+        x.to(minicnn.float32),
+        x.to("float32"),
+        x.to(dtype=np.float32),
+        x.float(),
+        x.to(Tensor(np.float32([0]))),
+    ):
         assert y.dtype == np.float32
         assert y.requires_grad
     assert x.long().tolist() == [1, 2]
@@ -166,7 +174,15 @@ def test_the_gradient_comes_back_in_the_old_type():
 
 def test_to_what_it_is_already_is_the_tensor_itself():
     x = leaf([1.5])
-    for same in (x.to("cpu"), x.to(np.float64), x.to("cpu", np.float64), x.to(x), x.cpu(), x.double(), x.to()):
+    for same in (
+        x.to("cpu"),
+        x.to(np.float64),
+        x.to("cpu", np.float64),
+        x.to(x),
+        x.cpu(),
+        x.double(),
+        x.to(),
+    ):
         assert same is x
 
 
@@ -183,7 +199,11 @@ def test_to_something_else_is_refused(target):
 
 def test_a_card_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
-    for move in (lambda: leaf([1.0]).cuda(), lambda: leaf([1.0]).to("cuda:0"), lambda: minicnn.ones(1, device="cuda")):
+    for move in (
+        lambda: leaf([1.0]).cuda(),
+        lambda: leaf([1.0]).to("cuda:0"),
+        lambda: minicnn.ones(1, device="cuda"),
+    ):
         with pytest.raises(DeviceError, match="CuPy"):
             move()
 

@@ -25,11 +25,11 @@ conv2d = Kernel("conv2d")
 conv2d_input = Kernel("conv2d_input")
 conv2d_weight = Kernel("conv2d_weight")
 
-WORKSPACE_BYTES = 2**20
-"""How large the im2col matrix of one pass may grow; more rows of the result take several passes."""
+WORKSPACE_BYTES = 4 * 2**20
+"""How large the im2col matrix of one pass may grow; the rest takes further passes."""
 
 
-# --- by definition: six loops (seven with the groups), for the eye and as an oracle -----------------
+# --- by definition: six loops (seven with the groups), for the eye and as an oracle ---------------
 
 
 @conv2d.algorithm("loops")
@@ -158,7 +158,7 @@ def _images_last_in_memory(x: Array) -> Array:
 
 
 def _matrices(array: Array, groups: int, row_dims: int = 1) -> Array:
-    """Flatten to one matrix per group: the first `row_dims` dimensions are rows, the rest columns."""
+    """Flatten to a matrix per group: the first `row_dims` dimensions are rows, the rest columns."""
     rows, columns = prod(array.shape[:row_dims]), prod(array.shape[row_dims:])
     return array.reshape(groups, rows // groups, columns)
 
@@ -175,7 +175,7 @@ def _image(x: Array) -> Pair:
     return x.shape[2], x.shape[3]
 
 
-# --- flipped filter: the gradient of a convolution is a convolution ---------------------------------
+# --- flipped filter: the gradient of a convolution is a convolution -------------------------------
 
 
 def _flipped_filter_cost(
@@ -200,9 +200,10 @@ def conv2d_input_flipped_filter(
     by_group = w[:, :, ::-1, ::-1].reshape(groups, filters // groups, channels, *kernel)
     turned = by_group.swapaxes(1, 2).reshape(groups * channels, filters // groups, *kernel)
     spread = _spread(dy, size, _image(w), stride, padding, dilation)
-    return conv2d_im2col(
+    dx: Array = conv2d_im2col(
         spread, turned, stride=(1, 1), padding=(0, 0), dilation=dilation, groups=groups
     )
+    return dx
 
 
 def _spread(

@@ -40,11 +40,12 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
         np.maximum(best, values, out=best)
     winner = np.zeros_like(best, dtype=np.uint8 if windows.cells <= 256 else np.int32)
     some_nan = best.dtype.kind == "f" and np.isnan(best).any()
-    for cell in reversed(range(windows.cells)):  # backwards, so that the first maximum remains
-        hit = seen[cell] == best
+    not_yet = np.ones_like(best, dtype=bool)  # the winner's number is how many cells come before it
+    for values in seen[:-1]:
+        not_yet &= values != best
         if some_nan:
-            hit |= np.isnan(seen[cell])
-        np.copyto(winner, cell, where=hit, casting="unsafe")
+            not_yet &= ~np.isnan(values)
+        np.add(winner, not_yet, out=winner)
     return best, winner
 
 
