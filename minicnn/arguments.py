@@ -95,6 +95,6 @@ def not_promoted(y: Any, arrays: list[Any]) -> Any:
 
 def owner(array: Any) -> Any:
     """Return the array that owns the memory `array` looks at."""
-    while getattr(array, "base", None) is not None and isinstance(array.base, type(array)):
+    while hasattr(array, "strides") and isinstance(array.base, type(array)):
         array = array.base
     return array

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
+
+hypothesis.settings.register_profile(
+    "small", max_examples=40, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("small")
 
 
 @pytest.fixture(scope="session")

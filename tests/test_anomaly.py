@@ -62,7 +62,7 @@ def test_the_operation_that_makes_it_is_named(op, values, made):
 
 def test_the_first_operation_is_named_not_the_last():
     x = leaf([1.0, -1.0])
-    with pytest.raises(AnomalyError, match="^sqrt made nan"), detect_anomaly():
+    with pytest.raises(AnomalyError, match=r"^sqrt made nan"), detect_anomaly():
         (minicnn.sqrt(x) * 2 + 1).sum()
 
 
@@ -104,8 +104,10 @@ def test_the_module_is_named_as_in_state_dict_when_backward_fails(place):
 
 def test_a_module_used_twice_goes_by_its_first_name():
     shared = Log()
+    model = Model(first=shared, second=shared)
+    model.forward = lambda x: model.second(model.first(x))
     with pytest.raises(AnomalyError, match=r"first \(Log\)"), detect_anomaly():
-        Model(first=shared, second=shared)(leaf([1.0]))
+        model(leaf([1.0]))
 
 
 def test_modules_that_have_returned_are_not_named():
@@ -130,12 +132,11 @@ def test_integers_and_finite_values_pass():
 
 def test_a_gradient_is_found_where_forward_was_fine():
     x = leaf([0.0, 4.0])
-    with pytest.raises(
-        AnomalyError, match=r"the gradient of sqrt made inf .*first at \[0\]"
-    ) as caught:  # noqa: PT012
-        with detect_anomaly():
-            y = minicnn.sqrt(x).sum()
+    with detect_anomaly():
+        y = minicnn.sqrt(x).sum()
+        with pytest.raises(AnomalyError, match="the gradient of sqrt made inf") as caught:
             y.backward()
+    assert "first at [0]" in str(caught.value)
     assert f"{__file__}:" in str(caught.value)
     assert x.grad is None
 
@@ -143,7 +144,7 @@ def test_a_gradient_is_found_where_forward_was_fine():
 def test_nan_from_zero_times_infinity():
     x = leaf([0.0])
     with (
-        pytest.raises(AnomalyError, match="the gradient of mul made nan|the gradient of sqrt made"),
+        pytest.raises(AnomalyError, match=r"the gradient of (mul|sqrt) made"),
         detect_anomaly(),
     ):
         (minicnn.sqrt(x) * 0.0).backward()
@@ -183,23 +184,15 @@ def test_the_gradient_that_is_not_needed_may_be_infinite():
 # --- arrays that changed behind our back ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [
-    lambda x, y: x.array.__setitem__(0, 9.0),
-    lambda x, y: y.array.fill(9.0),
-], ids=["input", "result"])  # fmt: skip
-def test_a_saved_array_that_was_changed_is_found(change):
+@pytest.mark.parametrize("saved", ["input", "result"])
+def test_a_saved_array_that_was_changed_is_found(saved):
     x = leaf([1.0, 2.0])
     with detect_anomaly():
-        y = (
-            minicnn.exp(x)
-            if change.__code__.co_names[0] == "array" and "fill" in change.__code__.co_names
-            else x * x
-        )
+        y = x * x if saved == "input" else minicnn.exp(x)
         z = y.sum()
-        change(x, y)
-        with pytest.raises(
-            GradientError, match="was changed between forward and backward"
-        ) as caught:
+        changed = x if saved == "input" else y
+        changed.array[0] = 9.0
+        with pytest.raises(GradientError, match=f"its {saved}.* between forward") as caught:
             z.backward()
     assert not isinstance(caught.value, AnomalyError)
     assert "shape (2,)" in str(caught.value)
@@ -228,7 +221,7 @@ def test_an_array_that_nobody_reads_any_more_may_change():
     [
         np.arange(6.0).reshape(2, 3).T,
         np.arange(6.0)[::-2],
-        np.float32(3) * np.ones(()),
+        np.array(3.0),
         np.zeros((0, 3)),
     ],
     ids=["transposed", "strided", "no dimensions", "empty"],

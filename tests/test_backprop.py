@@ -544,6 +544,17 @@ def test_a_decorated_function_may_run_in_two_threads_at_once():
     assert errors == []
 
 
+@pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
+def test_backward_sets_the_mode_itself(recorded):
+    x, modes = leaf(2.0), []
+    x.register_hook(lambda gradient: modes.append(is_grad_enabled()))
+    y = x * x
+    for mode in (minicnn.no_grad, minicnn.enable_grad):
+        with mode():
+            y.backward(retain_graph=True, create_graph=recorded)
+    assert modes == [recorded, recorded]
+
+
 # --- detach ---------------------------------------------------------------------------------------
 
 
@@ -609,23 +620,26 @@ def test_backward_gives_memory_back_as_it_goes(step):
     assert after < 2 * size + 6 * size  # the two .grad, and what is left of the nodes
 
 
+def nodes_alive(shape):
+    return sum(type(thing) is Node and thing.spec.shape == shape for thing in gc.get_objects())
+
+
 def test_after_backward_nothing_of_the_graph_is_alive():
-    gc.collect()
-    before = sum(isinstance(thing, Node) for thing in gc.get_objects())
-    x = leaf(np.ones(5))
-    h, arrays = x, []
+    shape = (4321,)  # of no other test
+    h, arrays = leaf(np.ones(shape)), []
     for _ in range(20):
         h = minicnn.tanh(h) * 2.0
         arrays.append(weakref.ref(h.node.saved[1]))
     loss = h.sum()
     del h
     assert all(array() is not None for array in arrays)
+    assert nodes_alive(shape) == 40
     gc.disable()
     try:
         loss.backward()
         assert all(array() is None for array in arrays)  # although the loss is alive
         del loss
-        assert sum(isinstance(thing, Node) for thing in gc.get_objects()) == before
+        assert nodes_alive(shape) == 0
     finally:
         gc.enable()
 
@@ -726,6 +740,23 @@ def test_retained_and_returned_gradients_have_memory_of_their_own():
     arrays = [a.grad.array, b.grad.array, h.grad.array, da.array, dh.array]
     for first, second in itertools.combinations(arrays, 2):
         assert not np.shares_memory(first, second)
+
+
+def test_a_gradient_that_arrives_at_once_is_copied():
+    x, seed = leaf([1.0, 2.0]), constant([1.0, 1.0])
+    x.backward(seed)
+    (given,) = grad(x, x, grad_outputs=seed)
+    for gradient in (x.grad, given):
+        assert not np.shares_memory(gradient.array, seed.array)
+
+
+def test_gradients_that_add_up_at_a_root_do_not_change_each_other():
+    x, first, second = leaf([1.0, 2.0]), constant([1.0, 1.0]), constant([2.0, 2.0])
+    y = x * 3.0
+    (dx,) = grad([y, y, y], x, grad_outputs=[first, second, first])
+    assert dx.tolist() == [12.0, 12.0]
+    assert first.tolist() == [1.0, 1.0]
+    assert second.tolist() == [2.0, 2.0]
 
 
 def test_the_upstream_gradient_is_not_changed():

@@ -26,7 +26,7 @@ AS_IN_PYTORCH = {
 
 
 def drawn_tree():
-    """Return name -> (indentation, what stands in brackets) for each line of the docstring's tree."""
+    """Return name -> (indentation, what stands in brackets) for each line of the drawn tree."""
     tree = {}
     for line in errors.__doc__.splitlines():
         place = line.find("── ")

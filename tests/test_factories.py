@@ -20,12 +20,26 @@ def _seeded():
 # --- from data ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("data", "dtype"), [
-    (2.5, "float32"), (2, "int64"), (True, "bool"), ([1, 2.5], "float32"), ([], "float32"), ([[], []], "float32"),
-    ([True, False], "bool"), ((1, 2), "int64"), (np.float64(1), "float64"), (np.float16([1]), "float16"),
-    (np.arange(3.0), "float64"), (np.uint8([1]), "uint8"), ([np.float64(1), np.float64(2)], "float64"),
-    ([np.float32([1, 2]), np.float32([3, 4])], "float32"), (range(3), "int64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (2.5, "float32"),
+        (2, "int64"),
+        (True, "bool"),
+        ([1, 2.5], "float32"),
+        ([], "float32"),
+        ([[], []], "float32"),
+        ([True, False], "bool"),
+        ((1, 2), "int64"),
+        (np.float64(1), "float64"),
+        (np.float16([1]), "float16"),
+        (np.arange(3.0), "float64"),
+        (np.uint8([1]), "uint8"),
+        ([np.float64(1), np.float64(2)], "float64"),
+        ([np.float32([1, 2]), np.float32([3, 4])], "float32"),
+        (range(3), "int64"),
+    ],
+)
 def test_the_type_of_a_new_tensor(data, dtype):
     made = minicnn.tensor(data)
     assert made.dtype == dtype
@@ -157,9 +171,22 @@ def test_eye():
 # --- of numbers in order --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [
-    (5,), (0,), (2, 5), (0, 1, 0.25), (5, 0, -2), (1.5,), (0, 1, 0.1), (2, 2), (-3,) * 2, (0, -3, -1),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (5,),
+        (0,),
+        (2, 5),
+        (0, 1, 0.25),
+        (5, 0, -2),
+        (1.5,),
+        (0, 1, 0.1),
+        (2, 2),
+        (-3,) * 2,
+        (0, -3, -1),
+    ],
+    ids=str,
+)
 def test_arange_is_that_of_torch(arguments):
     torch = pytest.importorskip("torch")
     expected, made = torch.arange(*arguments), minicnn.arange(*arguments)
@@ -225,9 +252,15 @@ def test_randint_reaches_every_number():
     assert set(values.array.ravel().tolist()) == {3, 4, 5, 6}
 
 
-@pytest.mark.parametrize("values", [
-    lambda: minicnn.randint(3, (50,)), lambda: minicnn.randint(3, size=(50,)), lambda: minicnn.randint(high=3, size=(50,)),
-], ids=["by position", "by name", "high"])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda: minicnn.randint(3, (50,)),
+        lambda: minicnn.randint(3, size=(50,)),
+        lambda: minicnn.randint(high=3, size=(50,)),
+    ],
+    ids=["by position", "by name", "high"],
+)
 def test_randint_starts_from_zero_unless_told(values):
     assert set(values().tolist()) == {0, 1, 2}
 
@@ -248,11 +281,21 @@ def test_randperm():
 # --- what all of them refuse ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [
-    lambda n: minicnn.zeros(n), lambda n: minicnn.ones((2, n)), lambda n: minicnn.full((n,), 0),
-    lambda n: minicnn.eye(n), lambda n: minicnn.linspace(0, 1, n), lambda n: minicnn.rand(2, n),
-    lambda n: minicnn.randn(n), lambda n: minicnn.randint(0, 3, (n,)), lambda n: minicnn.randperm(n),
-], ids=["zeros", "ones", "full", "eye", "linspace", "rand", "randn", "randint", "randperm"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: minicnn.zeros(n),
+        lambda n: minicnn.ones((2, n)),
+        lambda n: minicnn.full((n,), 0),
+        lambda n: minicnn.eye(n),
+        lambda n: minicnn.linspace(0, 1, n),
+        lambda n: minicnn.rand(2, n),
+        lambda n: minicnn.randn(n),
+        lambda n: minicnn.randint(0, 3, (n,)),
+        lambda n: minicnn.randperm(n),
+    ],
+    ids=["zeros", "ones", "full", "eye", "linspace", "rand", "randn", "randint", "randperm"],
+)
 @pytest.mark.parametrize("size", [-1, 2.0, "2", None], ids=repr)
 def test_sizes_are_integers_of_at_least_zero(make, size):
     before = random.default.get_state()

@@ -84,9 +84,16 @@ def test_seeds_are_integers(seed):
     assert Generator(seed).get_state() == (int(seed), 0)
 
 
-@pytest.mark.parametrize(("seed", "error"), [
-    (-1, ArgumentError), (2**64, ArgumentError), (1.0, TypeError), ("1", TypeError), (None, TypeError),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seed", "error"),
+    [
+        (-1, ArgumentError),
+        (2**64, ArgumentError),
+        (1.0, TypeError),
+        ("1", TypeError),
+        (None, TypeError),
+    ],
+)
 def test_a_bad_seed_changes_nothing(seed, error):
     generator = Generator(5)
     numbers(generator)
@@ -124,7 +131,7 @@ def test_manual_seed_fixes_everything_that_is_random():
 
 
 def test_numpys_own_generator_is_left_alone():
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = np.random.get_state()[1].tolist()
     minicnn.manual_seed(3)
     minicnn.rand(5)
-    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+    assert np.random.get_state()[1].tolist() == before

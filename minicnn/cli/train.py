@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "--data", choices=KNOWN, help="the data set (default digits, which comes with minicnn)"
     )
     parser.add_argument("--data-root", metavar="DIR", help="the folder with the data set's files")
-    parser.add_argument("--epochs", type=int, help="passes over the training images (default 40)")
+    parser.add_argument("--epochs", type=int, help="passes over the training images (default 60)")
     parser.add_argument("--batch", type=int, metavar="N", help="images in a batch (default 32)")
     parser.add_argument("--optimizer", choices=("sgd", "adam"), help="default sgd, with Nesterov")
     parser.add_argument("--lr", type=float, help="first learning rate (default 0.05; modern 0.02)")

@@ -19,7 +19,7 @@ from minicnn.ops.activation import log_softmax, sigmoid, softmax, tanh
 from minicnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from minicnn.ops.reduce import mean
 from minicnn.ops.shape import pad_with, squeeze, unsqueeze, view_as
-from minicnn.tensor import values_of
+from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.geometry import Pair, Windows, pair
 
@@ -277,10 +277,10 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     return squeeze(y, 0) if unbatched else y
 
 
-def pad(input: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any:
-    """Put `value` around a tensor: pad = (left, right, top, bottom, ...), last dimension first.
+def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
+    """Put `value` (default 0) around a tensor: pad = (left, right, top, bottom, ...).
 
-    Negative widths cut off.
+    The last dimension comes first.  Negative widths cut off.
     """
     if mode != "constant":
         raise ArgumentError(f'pad: mode must be "constant", got {mode!r}')
@@ -295,7 +295,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float = 0.0) -> Any
         n + min(a, 0) + min(b, 0) < 0 for n, (a, b) in zip(input.shape, everywhere, strict=True)
     ):
         raise ShapeError(f"pad: {widths} cuts more than there is from shape {input.shape}")
-    return pad_with(input, everywhere, value)
+    return pad_with(input, everywhere, 0.0 if value is None else value)
 
 
 # --- activation, normalisation, dropout -----------------------------------------------------------
@@ -359,7 +359,8 @@ def batch_norm(
         (running_var, variance * (count / (count - 1))),
     ):
         if running is not None:
-            running.copy_(values_of(running) * (1 - momentum) + batch * momentum)
+            moving = running if isinstance(running, Tensor) else Tensor(running)
+            moving.copy_(moving.array * (1 - momentum) + batch * momentum)
     return y
 
 

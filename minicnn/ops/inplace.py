@@ -72,7 +72,7 @@ def fill_(tensor: Tensor, value: float) -> Tensor:
 
 def zero_(tensor: Tensor) -> Tensor:
     """Overwrite every value with 0."""
-    return fill_(tensor, 0)
+    return change(tensor, "zero_", lambda array: array.fill(0))
 
 
 def set_item(tensor: Tensor, where: Any, value: Any) -> None:

@@ -14,10 +14,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from minicnn_kernels.geometry import Windows, output_size, pair
 
 import minicnn
-from minicnn.nn import functional
 from minicnn.ops.arithmetic import cast
 from minicnn.ops.broadcast import sum_to
 from minicnn.ops.convolution import col2im, conv2d_input, conv2d_weight, im2col
@@ -29,6 +27,7 @@ from minicnn.ops.pooling import (
     window_spread,
     window_sum,
 )
+from minicnn_kernels.geometry import Windows, output_size, pair
 
 Shape = tuple[int, ...]
 
@@ -80,14 +79,10 @@ def both(op: str, name: str, function: Callable[..., Any], *inputs: Shape) -> Ca
     return Case(op, name, partial(function, minicnn), inputs, function)
 
 
-def layer(op: str, name: str, function: Callable[..., Any], *inputs: Shape) -> Case:
-    """Make a row whose function takes either library's `nn.functional`."""
-    return Case(
-        op,
-        name,
-        partial(function, functional),
-        inputs,
-        lambda torch, *tensors: function(torch.nn.functional, *tensors),
+def layer(op: str, name: str, kind: str, *inputs: Shape, **settings: Any) -> Case:
+    """Make a row for a function of `nn.functional`, which both libraries have."""
+    return both(
+        op, name, lambda m, *tensors: getattr(m.nn.functional, kind)(*tensors, **settings), *inputs
     )
 
 
@@ -184,13 +179,13 @@ SHAPES = [
     both("permute_dims", "T", lambda m, x: x.T, (2, 3)),
     both("permute_dims", "mT", lambda m, x: x.mT, (2, 3, 4)),
     both("permute_dims", "a single value", lambda m, x: x.permute(()), ()),
-    layer("pad_with", "one side", lambda F, x: F.pad(x, (2, 0)), (2, 3)),
-    layer("pad_with", "two dimensions", lambda F, x: F.pad(x, (1, 0, 2, 1)), (2, 3, 2)),
-    layer("pad_with", "a value", lambda F, x: F.pad(x, (1, 2), value=-3.5), (2, 3)),
-    layer("pad_with", "cut off", lambda F, x: F.pad(x, (-1, -1)), (2, 4)),
-    layer("pad_with", "add and cut off", lambda F, x: F.pad(x, (-2, 1, 3, -1)), (3, 4)),
-    layer("pad_with", "nothing around nothing", lambda F, x: F.pad(x, (0, 0)), (0, 3)),
-    layer("pad_with", "around nothing", lambda F, x: F.pad(x, (0, 0, 1, 1)), (0, 3)),
+    layer("pad_with", "one side", "pad", (2, 3), pad=(2, 0)),
+    layer("pad_with", "two dimensions", "pad", (2, 3, 2), pad=(1, 0, 2, 1)),
+    layer("pad_with", "a value", "pad", (2, 3), pad=(1, 2), value=-3.5),
+    layer("pad_with", "cut off", "pad", (2, 4), pad=(-1, -1)),
+    layer("pad_with", "add and cut off", "pad", (3, 4), pad=(-2, 1, 3, -1)),
+    layer("pad_with", "nothing around nothing", "pad", (0, 3), pad=(0, 0)),
+    layer("pad_with", "around nothing", "pad", (0, 3), pad=(0, 0, 1, 1)),
     both("concatenate", "rows", lambda m, a, b: m.cat([a, b]), (1, 3), (2, 3)),
     both("concatenate", "columns", lambda m, *t: m.cat(t, -1), (2, 1), (2, 3), (2, 2)),
     both("concatenate", "one tensor", lambda m, x: m.cat([x], 1), (2, 3)),
@@ -308,13 +303,13 @@ PRODUCTS = [
     both("matrix_product", "nothing inside", lambda m, a, b: a @ b, (2, 0), (0, 3)),
     both("matrix_product", "no rows", lambda m, a, b: a @ b, (0, 2), (2, 3)),
     both("matrix_product", "with itself", lambda m, x: x @ x.T, (2, 3)),
-    layer("affine", "batch", lambda F, x, w, b: F.linear(x, w, b), (4, 3), (2, 3), (2,)),
-    layer("affine", "without bias", lambda F, x, w: F.linear(x, w), (4, 3), (2, 3)),
-    layer("affine", "one sample", lambda F, x, w, b: F.linear(x, w, b), (3,), (2, 3), (2,)),
-    layer("affine", "one sample, no bias", lambda F, x, w: F.linear(x, w), (3,), (2, 3)),
-    layer("affine", "sequences", lambda F, x, w, b: F.linear(x, w, b), (2, 3, 2), (4, 2), (4,)),
-    layer("affine", "batch 0", lambda F, x, w, b: F.linear(x, w, b), (0, 3), (2, 3), (2,)),
-    layer("affine", "one by one", lambda F, x, w, b: F.linear(x, w, b), (1, 1), (1, 1), (1,)),
+    layer("affine", "batch", "linear", (4, 3), (2, 3), (2,)),
+    layer("affine", "without bias", "linear", (4, 3), (2, 3)),
+    layer("affine", "one sample", "linear", (3,), (2, 3), (2,)),
+    layer("affine", "one sample, no bias", "linear", (3,), (2, 3)),
+    layer("affine", "sequences", "linear", (2, 3, 2), (4, 2), (4,)),
+    layer("affine", "batch 0", "linear", (0, 3), (2, 3), (2,)),
+    layer("affine", "one by one", "linear", (1, 1), (1, 1), (1,)),
 ]
 
 
@@ -332,7 +327,7 @@ def convolutions(name: str, x: Shape, w: Shape, **given: Any) -> list[Case]:
         return torch.nn.grad.conv2d_weight(x, w, dy, **everything)
 
     return [
-        layer("conv2d", name, lambda F, x, w: F.conv2d(x, w, **everything), x, w),
+        layer("conv2d", name, "conv2d", x, w, **everything),
         Case(
             "conv2d_input",
             name,
@@ -361,7 +356,7 @@ CONVOLUTIONS = [
     *convolutions("padding beyond the kernel", (1, 1, 2, 2), (2, 1, 2, 1), padding=(2, 3)),
     *convolutions("left-over rows", (1, 1, 6, 5), (2, 1, 3, 2), stride=2),
     *convolutions("stride larger than the kernel", (2, 1, 7, 6), (1, 1, 2, 1), stride=3),
-    *convolutions("strides and paddings", (1, 2, 5, 4), (2, 2, 3, 2), stride=(2, 1), padding=(0, 1)),
+    *convolutions("per axis", (1, 2, 5, 4), (2, 2, 3, 2), stride=(2, 1), padding=(0, 1)),
     *convolutions("dilated", (1, 1, 5, 6), (2, 1, 2, 3), dilation=(3, 2)),
     *convolutions("dilated, padded, strided", (1, 2, 5, 5), (1, 2, 3, 2), stride=2, padding=2,
                   dilation=2),
@@ -369,25 +364,22 @@ CONVOLUTIONS = [
     *convolutions("depthwise", (2, 3, 4, 3), (3, 1, 3, 2), groups=3, padding=1),
     *convolutions("depthwise, multiplied", (1, 2, 4, 4), (6, 1, 3, 3), groups=2, stride=2),
     *convolutions("batch 0", (0, 2, 4, 4), (3, 2, 2, 2)),
-    layer("conv2d", "bias", lambda F, x, w, b: F.conv2d(x, w, b), (2, 1, 3, 3), (2, 1, 2, 2), (2,)),
-    layer("conv2d", "one image", lambda F, x, w, b: F.conv2d(x, w, b, padding=1),
-          (2, 3, 2), (2, 2, 2, 3), (2,)),
-    layer("conv2d", "valid", lambda F, x, w: F.conv2d(x, w, padding="valid"),
-          (1, 1, 3, 4), (2, 1, 2, 2)),
-    layer("conv2d", "same", lambda F, x, w: F.conv2d(x, w, padding="same"),
-          (1, 1, 3, 4), (2, 1, 3, 1)),
-    layer("conv2d", "same, even reach", lambda F, x, w: F.conv2d(x, w, padding="same", dilation=(1, 3)),
-          (1, 1, 4, 3), (1, 1, 2, 2)),
-    layer("im2col", "overlap", lambda F, x: F.unfold(x, (2, 3)), (2, 2, 3, 4)),
-    layer("im2col", "one by one", lambda F, x: F.unfold(x, 1), (1, 2, 2, 3)),
-    layer("im2col", "all settings", lambda F, x: F.unfold(x, (2, 1), dilation=(2, 1), padding=(1, 0),
-          stride=(2, 3)), (1, 2, 5, 4)),
-    layer("im2col", "one image", lambda F, x: F.unfold(x, 2, stride=2), (1, 5, 4)),
-    layer("col2im", "overlap", lambda F, x: F.fold(x, (3, 4), (2, 3)), (2, 12, 4)),
-    layer("col2im", "one by one", lambda F, x: F.fold(x, (2, 3), 1), (1, 2, 6)),
-    layer("col2im", "all settings", lambda F, x: F.fold(x, (5, 4), (2, 1), dilation=(2, 1),
-          padding=(1, 0), stride=(2, 3)), (1, 4, 6)),
-    layer("col2im", "one image", lambda F, x: F.fold(x, (5, 4), 2, stride=2), (4, 4)),
+    layer("conv2d", "bias", "conv2d", (2, 1, 3, 3), (2, 1, 2, 2), (2,)),
+    layer("conv2d", "one image", "conv2d", (2, 3, 2), (2, 2, 2, 3), (2,), padding=1),
+    layer("conv2d", "valid", "conv2d", (1, 1, 3, 4), (2, 1, 2, 2), padding="valid"),
+    layer("conv2d", "same", "conv2d", (1, 1, 3, 4), (2, 1, 3, 1), padding="same"),
+    layer("conv2d", "same, even reach", "conv2d", (1, 1, 4, 3), (1, 1, 2, 2),
+          padding="same", dilation=(1, 3)),
+    layer("im2col", "overlap", "unfold", (2, 2, 3, 4), kernel_size=(2, 3)),
+    layer("im2col", "one by one", "unfold", (1, 2, 2, 3), kernel_size=1),
+    layer("im2col", "all settings", "unfold", (1, 2, 5, 4),
+          kernel_size=(2, 1), dilation=(2, 1), padding=(1, 0), stride=(2, 3)),
+    layer("im2col", "one image", "unfold", (1, 5, 4), kernel_size=2, stride=2),
+    layer("col2im", "overlap", "fold", (2, 12, 4), output_size=(3, 4), kernel_size=(2, 3)),
+    layer("col2im", "one by one", "fold", (1, 2, 6), output_size=(2, 3), kernel_size=1),
+    layer("col2im", "all settings", "fold", (1, 4, 6), output_size=(5, 4),
+          kernel_size=(2, 1), dilation=(2, 1), padding=(1, 0), stride=(2, 3)),
+    layer("col2im", "one image", "fold", (4, 4), output_size=(5, 4), kernel_size=2, stride=2),
     Case("im2col", "batch 0", lambda x: im2col(x, Windows((3, 4), (2, 2))), ((0, 2, 3, 4),)),
     Case("col2im", "batch 0", lambda x: col2im(x, Windows((3, 4), (2, 2))), ((0, 1, 2, 2, 2, 3),)),
 ]  # fmt: skip
@@ -396,74 +388,83 @@ POOLED = Windows((4, 5), (3, 2), (2, 1), (1, 1))
 WINNER = np.random.default_rng(3).integers(1, 6, (2, 1, *POOLED.output)).astype(np.uint8)
 
 POOLING = [
-    layer("take_winners", "tiles", lambda F, x: F.max_pool2d(x, 2), (1, 2, 4, 6)),
-    layer("take_winners", "overlap", lambda F, x: F.max_pool2d(x, 3, 1), (1, 1, 5, 4)),
-    layer("take_winners", "oblong", lambda F, x: F.max_pool2d(x, (2, 3), (1, 2)), (2, 1, 4, 5)),
-    layer("take_winners", "padded", lambda F, x: F.max_pool2d(x, 3, 2, 1), (1, 2, 5, 4)),
-    layer("take_winners", "stride larger than the kernel", lambda F, x: F.max_pool2d(x, 2, 3),
-          (1, 1, 6, 7)),
-    layer("take_winners", "dilated", lambda F, x: F.max_pool2d(x, 2, 1, 1, (2, 3)), (1, 1, 4, 5)),
-    layer("take_winners", "rounded up", lambda F, x: F.max_pool2d(x, 2, 2, ceil_mode=True),
-          (1, 1, 5, 3)),
-    layer("take_winners", "rounded up, padded", lambda F, x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
-          (1, 1, 4, 6)),
-    layer("take_winners", "one image", lambda F, x: F.max_pool2d(x, 2), (2, 3, 4)),
-    layer("take_winners", "one by one", lambda F, x: F.max_pool2d(x, 1), (1, 2, 2, 3)),
-    layer("take_winners", "batch 0", lambda F, x: F.max_pool2d(x, 2), (0, 2, 4, 4)),
+    layer("take_winners", "tiles", "max_pool2d", (1, 2, 4, 6), kernel_size=2),
+    layer("take_winners", "overlap", "max_pool2d", (1, 1, 5, 4), kernel_size=3, stride=1),
+    layer("take_winners", "oblong", "max_pool2d", (2, 1, 4, 5), kernel_size=(2, 3), stride=(1, 2)),
+    layer("take_winners", "padded", "max_pool2d", (1, 2, 5, 4), kernel_size=3, stride=2, padding=1),
+    layer("take_winners", "stride larger than the kernel", "max_pool2d", (1, 1, 6, 7),
+          kernel_size=2, stride=3),
+    layer("take_winners", "dilated", "max_pool2d", (1, 1, 4, 5),
+          kernel_size=2, stride=1, padding=1, dilation=(2, 3)),
+    layer("take_winners", "rounded up", "max_pool2d", (1, 1, 5, 3), kernel_size=2, ceil_mode=True),
+    layer("take_winners", "rounded up, padded", "max_pool2d", (1, 1, 4, 6),
+          kernel_size=3, stride=2, padding=1, ceil_mode=True),
+    layer("take_winners", "one image", "max_pool2d", (2, 3, 4), kernel_size=2),
+    layer("take_winners", "one by one", "max_pool2d", (1, 2, 2, 3), kernel_size=1),
+    layer("take_winners", "batch 0", "max_pool2d", (0, 2, 4, 4), kernel_size=2),
     Case("take_winners", "given winners", lambda x: take_winners(x, WINNER, POOLED),
          ((2, 1, 4, 5),)),
     Case("route_to_winners", "given winners", lambda dy: route_to_winners(dy, WINNER, POOLED),
          (WINNER.shape,)),
-    layer("window_sum", "tiles", lambda F, x: F.avg_pool2d(x, 2), (1, 2, 4, 6)),
-    layer("window_sum", "overlap", lambda F, x: F.avg_pool2d(x, 3, 1), (1, 1, 5, 4)),
-    layer("window_sum", "oblong", lambda F, x: F.avg_pool2d(x, (2, 3), (1, 2)), (2, 1, 4, 5)),
-    layer("window_sum", "padded", lambda F, x: F.avg_pool2d(x, 3, 2, 1), (1, 2, 5, 4)),
-    layer("window_sum", "padding not counted",
-          lambda F, x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), (1, 2, 5, 4)),
-    layer("window_sum", "stride larger than the kernel", lambda F, x: F.avg_pool2d(x, 2, 3),
-          (1, 1, 6, 7)),
-    layer("window_sum", "rounded up",
-          lambda F, x: F.avg_pool2d(x, (3, 2), 2, 1, ceil_mode=True), (1, 1, 4, 5)),
-    layer("window_sum", "rounded up, padding not counted",
-          lambda F, x: F.avg_pool2d(x, 3, 2, 1, True, False), (1, 1, 4, 6)),
-    layer("window_sum", "given divisor", lambda F, x: F.avg_pool2d(x, 2, divisor_override=3),
-          (1, 1, 4, 5)),
-    layer("window_sum", "one image", lambda F, x: F.avg_pool2d(x, 2), (2, 3, 4)),
-    layer("window_sum", "batch 0", lambda F, x: F.avg_pool2d(x, 2), (0, 2, 4, 4)),
+    layer("window_sum", "tiles", "avg_pool2d", (1, 2, 4, 6), kernel_size=2),
+    layer("window_sum", "overlap", "avg_pool2d", (1, 1, 5, 4), kernel_size=3, stride=1),
+    layer("window_sum", "oblong", "avg_pool2d", (2, 1, 4, 5), kernel_size=(2, 3), stride=(1, 2)),
+    layer("window_sum", "padded", "avg_pool2d", (1, 2, 5, 4), kernel_size=3, stride=2, padding=1),
+    layer("window_sum", "padding not counted", "avg_pool2d", (1, 2, 5, 4),
+          kernel_size=3, stride=2, padding=1, count_include_pad=False),
+    layer("window_sum", "stride larger than the kernel", "avg_pool2d", (1, 1, 6, 7),
+          kernel_size=2, stride=3),
+    layer("window_sum", "rounded up", "avg_pool2d", (1, 1, 4, 5),
+          kernel_size=(3, 2), stride=2, padding=1, ceil_mode=True),
+    layer("window_sum", "rounded up, padding not counted", "avg_pool2d", (1, 1, 4, 6),
+          kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+    layer("window_sum", "given divisor", "avg_pool2d", (1, 1, 4, 5),
+          kernel_size=2, divisor_override=3),
+    layer("window_sum", "one image", "avg_pool2d", (2, 3, 4), kernel_size=2),
+    layer("window_sum", "batch 0", "avg_pool2d", (0, 2, 4, 4), kernel_size=2),
     Case("window_sum", "plain sums", lambda x: window_sum(x, POOLED), ((2, 1, 4, 5),),
          lambda torch, x: torch.nn.functional.avg_pool2d(x, (3, 2), (2, 1), 1, divisor_override=1)),
     Case("window_spread", "overlap and padding", lambda dy: window_spread(dy, POOLED),
          (WINNER.shape,)),
-    layer("matrix_product", "adaptive pooling", lambda F, x: F.adaptive_avg_pool2d(x, (2, 3)),
-          (1, 2, 5, 4)),
-    layer("matrix_product", "adaptive pooling, more bins than pixels",
-          lambda F, x: F.adaptive_avg_pool2d(x, (3, 5)), (1, 1, 2, 3)),
-    layer("matrix_product", "adaptive pooling of one side",
-          lambda F, x: F.adaptive_avg_pool2d(x, (None, 2)), (1, 1, 3, 4)),
-    layer("matrix_product", "adaptive pooling of one image",
-          lambda F, x: F.adaptive_avg_pool2d(x, 2), (2, 3, 4)),
-    layer("sum", "adaptive pooling to one", lambda F, x: F.adaptive_avg_pool2d(x, 1), (2, 2, 3, 2)),
+    layer("matrix_product", "adaptive pooling", "adaptive_avg_pool2d", (1, 2, 5, 4),
+          output_size=(2, 3)),
+    layer("matrix_product", "adaptive pooling, more bins than pixels", "adaptive_avg_pool2d",
+          (1, 1, 2, 3), output_size=(3, 5)),
+    layer("matrix_product", "adaptive pooling of one side", "adaptive_avg_pool2d", (1, 1, 3, 4),
+          output_size=(None, 2)),
+    layer("matrix_product", "adaptive pooling of one image", "adaptive_avg_pool2d", (2, 3, 4),
+          output_size=2),
+    layer("sum", "adaptive pooling to one", "adaptive_avg_pool2d", (2, 2, 3, 2), output_size=1),
 ]  # fmt: skip
 
 AVERAGE, VARIANCE = np.array([0.3, -0.8]), np.array([0.5, 1.7])
 
+
+def normalized(name: str, *inputs: Shape, eps: float = 1e-5) -> Case:
+    """Make a row for batch normalisation in training: x, and scale and shift if there are any."""
+
+    def function(m: Any, x: Any, *scale_and_shift: Any) -> Any:
+        return m.nn.functional.batch_norm(x, None, None, *scale_and_shift, training=True, eps=eps)
+
+    return both("normalize_batch", name, function, *inputs)
+
+
+def standardized(m: Any, x: Any, *scale_and_shift: Any) -> Any:
+    """Normalise with fixed statistics, as in inference."""
+    statistics = m.tensor(AVERAGE).to(x.dtype), m.tensor(VARIANCE).to(x.dtype)
+    return m.nn.functional.batch_norm(x, *statistics, *scale_and_shift)
+
+
 NORMALIZATION = [
-    layer("normalize_batch", "images",
-          lambda F, x, g, b: F.batch_norm(x, None, None, g, b, training=True),
-          (2, 2, 2, 3), positive(2), (2,)),
-    layer("normalize_batch", "rows", lambda F, x, g, b: F.batch_norm(x, None, None, g, b, True),
-          (4, 3), positive(3), (3,)),
-    layer("normalize_batch", "sequences",
-          lambda F, x, g, b: F.batch_norm(x, None, None, g, b, True, eps=0.1),
-          (2, 2, 3), (2,), (2,)),
-    layer("normalize_batch", "one image", lambda F, x, g: F.batch_norm(x, None, None, g, None, True),
-          (1, 2, 2, 3), (2,)),
-    layer("normalize_batch", "without scale", lambda F, x: F.batch_norm(x, None, None, training=True),
-          (3, 2, 1, 1)),
-    both("mul", "batch norm at inference", lambda m, x, g, b: m.nn.functional.batch_norm(
-          x, m.tensor(AVERAGE), m.tensor(VARIANCE), g, b), (2, 2, 2, 1), (2,), (2,)),
-    Case("mul", "batch norm at inference, batch 0", lambda x, g, b: functional.batch_norm(
-          x, AVERAGE, VARIANCE, g, b), ((0, 2, 2, 1), (2,), (2,))),
+    normalized("images", (2, 2, 2, 3), positive(2), (2,)),
+    normalized("rows", (4, 3), positive(3), (3,)),
+    normalized("sequences", (2, 2, 3), (2,), (2,), eps=0.1),
+    normalized("one image", (1, 2, 2, 3), (2,), (2,)),
+    normalized("without shift", (2, 2, 2, 1), (2,)),
+    normalized("without scale and shift", (3, 2, 1, 1)),
+    both("mul", "batch norm at inference", standardized, (2, 2, 2, 1), (2,), (2,)),
+    both("mul", "batch norm at inference, one row", standardized, (1, 2), (2,)),
+    both("mul", "batch norm at inference, batch 0", standardized, (0, 2, 2, 1), (2,), (2,)),
     Case("keep", "mask", lambda x: keep(x, MASK, 1.25), ((2, 3),),
          lambda torch, x: x * torch.tensor(MASK) * 1.25),
 ]  # fmt: skip
@@ -504,11 +505,9 @@ LOSSES = [
     loss("index", "likelihood weighted", "nll_loss", (4, 3), HOLES, weight=CLASS_WEIGHTS),
     loss("index", "likelihood each", "nll_loss", (4, 3), LABELS, reduction="none"),
     loss("index", "likelihood of one sample", "nll_loss", (3,), np.array(2)),
-    layer("pow", "squared error", lambda F, a, b: F.mse_loss(a, b), (2, 3), (2, 3)),
-    layer("pow", "squared error summed", lambda F, a, b: F.mse_loss(a, b, reduction="sum"),
-          (2, 3), (2, 3)),
-    layer("pow", "squared error each", lambda F, a, b: F.mse_loss(a, b, reduction="none"),
-          (2, 3), (2, 3)),
+    layer("pow", "squared error", "mse_loss", (2, 3), (2, 3)),
+    layer("pow", "squared error summed", "mse_loss", (2, 3), (2, 3), reduction="sum"),
+    layer("pow", "squared error each", "mse_loss", (2, 3), (2, 3), reduction="none"),
 ]  # fmt: skip
 
 CASES = [

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from geometries import windows
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minicnn_kernels.errors import ShapeError
+from minicnn_kernels.geometry import (
+    Windows,
+    output_size,
+    pair,
+    same_padding,
+    transposed_output_padding,
+)
+
+# --- pair -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, (3, 3)),
+        (0, (0, 0)),
+        ((1, 2), (1, 2)),
+        ([2, 1], (2, 1)),
+        ((4,), (4, 4)),
+        (np.int64(5), (5, 5)),
+        (np.array([1, 2]), (1, 2)),
+    ],
+)
+def test_pair(value, expected):
+    result = pair(value)
+    assert result == expected
+    assert all(type(number) is int for number in result)
+
+
+@pytest.mark.parametrize(
+    "value", [1.0, "3", None, (1, 2, 3), (), (1.5, 2), -1, (2, -1), ("a", "b")]
+)
+def test_pair_names_what_it_refuses(value):
+    with pytest.raises(
+        ShapeError, match="stride must be one or two integers of at least 0"
+    ) as error:
+        pair(value, "stride")
+    assert repr(value) in str(error.value)
+
+
+def test_pair_has_a_least_value():
+    assert pair(1, least=1) == (1, 1)
+    with pytest.raises(ShapeError, match=r"kernel must be .* at least 1, got \(1, 0\)"):
+        pair((1, 0), "kernel", 1)
+
+
+# --- output_size ----------------------------------------------------------------------------------
+
+sizes = st.tuples(
+    st.integers(1, 20), st.integers(1, 5), st.integers(1, 6), st.integers(0, 5), st.integers(1, 4)
+)
+
+
+@given(sizes)
+def test_output_size_counts_the_windows_that_fit(numbers):
+    size, kernel, stride, padding, dilation = numbers
+    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
+    assume(reach <= padded)
+    starts = [start for start in range(0, padded, stride) if start + reach <= padded]
+    assert output_size(*numbers) == len(starts)
+
+
+@given(sizes)
+def test_ceil_mode_counts_until_everything_is_seen(numbers):
+    size, kernel, stride, padding, dilation = numbers
+    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
+    assume(reach <= padded)
+    assume(2 * padding <= kernel)  # as in pooling
+    count = 1
+    while (count - 1) * stride + reach < padded and count * stride < size + padding:
+        count += 1
+    assert output_size(*numbers, ceil_mode=True) == count
+
+
+def test_output_size_is_that_of_torch(torch):
+    for size, kernel, stride, ceil in product(range(3, 9), range(1, 4), range(1, 4), (False, True)):
+        for padding in range(kernel // 2 + 1):
+            pooled = torch.nn.functional.max_pool2d(
+                torch.zeros(1, size, 3), (kernel, 1), (stride, 1), (padding, 0), ceil_mode=ceil
+            )
+            assert output_size(size, kernel, stride, padding, 1, ceil) == pooled.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "expected"),
+    [
+        (227, 11, 4, 0, 55),
+        (224, 7, 2, 3, 112),
+        (224, 3, 1, 1, 224),
+        (32, 5, 1, 0, 28),
+        (1, 1, 9, 0, 1),
+    ],
+)
+def test_output_size_of_known_layers(size, kernel, stride, padding, expected):
+    assert output_size(size, kernel, stride, padding) == expected
+
+
+# --- padding --------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 4))
+def test_same_padding_keeps_the_size(size, kernel, dilation):
+    (before, after), _ = same_padding((kernel, 1), (dilation, 1))
+    assert output_size(size + before + after, kernel, dilation=dilation) == size
+    assert 0 <= after - before <= 1
+
+
+def test_same_padding_of_both_sides():
+    assert same_padding((3, 4), (2, 1)) == ((2, 2), (1, 2))
+
+
+@given(sizes)
+def test_transposed_output_padding_counts_the_rows_that_no_window_reaches(numbers):
+    size, kernel, stride, padding, dilation = numbers
+    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
+    assume(reach <= padded)
+    end_of_last = max(s + reach for s in range(0, padded, stride) if s + reach <= padded)
+    assert transposed_output_padding(*numbers) == padded - end_of_last
+
+
+# --- Windows --------------------------------------------------------------------------------------
+
+
+@given(windows())
+def test_taps_lie_where_the_formula_says(found):
+    (s, t), (d, e) = found.stride, found.dilation
+    for a, b, (rows, columns) in found.taps():
+        assert list(range(found.padded[0]))[rows] == [i * s + a * d for i in range(found.output[0])]
+        assert list(range(found.padded[1]))[columns] == [
+            j * t + b * e for j in range(found.output[1])
+        ]
+        assert found.tap(a, b) == (rows, columns)
+
+
+def test_taps_go_in_reading_order():
+    found = Windows((4, 5), (2, 3))
+    assert [(a, b) for a, b, _ in found.taps()] == list(product(range(2), range(3)))
+    assert found.cells == 6
+
+
+def test_the_image_lies_inside_its_padding():
+    found = Windows((2, 3), (2, 2), padding=(1, 2))
+    assert found.padded == (4, 7)
+    assert found.inside == (slice(1, 3), slice(2, 5))
+
+
+def test_ceil_mode_lengthens_the_padded_image():
+    found = Windows((5, 4), (2, 2), (2, 2), ceil_mode=True)
+    assert found.output == (3, 2)
+    assert found.padded == (6, 4)
+
+
+def test_equal_windows_are_equal_keys():
+    assert len({Windows((4, 4), (2, 2)), Windows((4, 4), (2, 2)), Windows((4, 4), (2, 1))}) == 2
+
+
+def test_checked_returns_windows_that_fit():
+    found = Windows((3, 3), (3, 3))
+    assert found.checked("conv2d") is found
+
+
+def test_checked_names_a_kernel_that_does_not_fit():
+    found = Windows((4, 9), (3, 3), dilation=(2, 2), padding=(0, 1))
+    with pytest.raises(ShapeError) as error:
+        found.checked("conv2d")
+    for part in ("conv2d", "(3, 3)", "(2, 2)", "(5, 5)", "(4, 11)"):
+        assert part in str(error.value)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minicnn_kernels import kernels, use_algorithms
+from minicnn_kernels.errors import AlgorithmError
+from minicnn_kernels.registry import Kernel
+
+X = np.zeros(3)
+
+
+@pytest.fixture
+def scale():
+    """A kernel with a cheap algorithm for small factors, a dear one, and one only by name."""
+    kernel = Kernel("scale_for_a_test")
+
+    @kernel.algorithm("small", cost=lambda x, factor: 1, serves=lambda x, factor: factor < 10)
+    def small(x, *, factor):
+        """y = x * factor, for factors below 10.
+
+        More text.
+        """
+        return "small"
+
+    @kernel.algorithm("large", cost=lambda x, factor: 5 - factor / 100)
+    def large(x, *, factor):
+        return "large"
+
+    @kernel.algorithm("loops")
+    def loops(x, *, factor):
+        return "loops"
+
+    @kernel.algorithm("card", devices=("cuda",), cost=lambda x, factor: 1)
+    def card(x, *, factor):
+        return "card"
+
+    yield kernel
+    del kernels["scale_for_a_test"]
+
+
+def test_the_cheapest_that_serves_is_taken(scale):
+    assert scale(X, factor=2) == "small"
+    assert scale(X, factor=20) == "large"
+    assert scale(X, factor=20, algorithm="auto") == "large"
+
+
+def test_the_cost_sees_the_call(scale):
+    assert scale(X, factor=9) == "small"
+    assert scale.choose(X, factor=450).cost(X, factor=450) == 0.5
+
+
+def test_an_algorithm_is_taken_by_name(scale):
+    assert scale(X, factor=2, algorithm="loops") == "loops"
+
+
+def test_one_without_a_cost_is_taken_only_by_name(scale):
+    scale.algorithms = {"loops": scale.algorithms["loops"]}
+    with pytest.raises(
+        AlgorithmError, match="scale_for_a_test: no algorithm serves this call on cpu"
+    ):
+        scale(X, factor=2)
+
+
+def test_the_device_of_the_first_array_decides(scale):
+    card_array = SimpleNamespace(device=SimpleNamespace(id=0))
+    assert scale(card_array, factor=2) == "card"
+
+
+def test_an_unknown_name_is_refused_with_those_there_are(scale):
+    with pytest.raises(AlgorithmError, match=r"algorithm 'fast'; .*card, large, loops, small"):
+        scale(X, factor=2, algorithm="fast")
+
+
+@pytest.mark.parametrize(("name", "factor"), [("small", 20), ("card", 2)])
+def test_one_that_does_not_serve_is_refused_with_those_that_do(scale, name, factor):
+    with pytest.raises(
+        AlgorithmError, match=f"'{name}' does not serve this call on cpu.*large, loops"
+    ):
+        scale(X, factor=factor, algorithm=name)
+
+
+def test_the_formula_is_the_first_line_of_the_docstring(scale):
+    assert scale.algorithms["small"].formula == "y = x * factor, for factors below 10."
+    assert scale.algorithms["large"].formula == ""
+
+
+def test_use_algorithms_holds_inside_the_block_only(scale):
+    with use_algorithms(scale_for_a_test="loops"):
+        assert scale(X, factor=2) == "loops"
+        with use_algorithms(scale_for_a_test="large"):
+            assert scale(X, factor=2) == "large"
+        with use_algorithms(scale_for_a_test="auto"):
+            assert scale(X, factor=2) == "small"
+        with use_algorithms(conv2d="loops"):
+            assert scale(X, factor=2) == "loops"
+        assert scale(X, factor=2, algorithm="small") == "small"
+    assert scale(X, factor=2) == "small"
+
+
+def test_use_algorithms_ends_with_an_error_too(scale):
+    with pytest.raises(KeyError), use_algorithms(scale_for_a_test="loops"):
+        raise KeyError
+    assert scale(X, factor=2) == "small"
+
+
+def test_use_algorithms_does_not_reach_other_threads(scale):
+    seen = []
+    with use_algorithms(scale_for_a_test="loops"):
+        thread = threading.Thread(target=lambda: seen.append(scale(X, factor=2)))
+        thread.start()
+        thread.join()
+    assert seen == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"conv3d": "loops"}, "unknown kernel 'conv3d'; there are .*conv2d"),
+        ({"conv2d": "fast"}, "conv2d: unknown algorithm 'fast'; there are .*im2col, loops"),
+    ],
+)
+def test_use_algorithms_refuses_unknown_names(names, message):
+    with pytest.raises(AlgorithmError, match=message), use_algorithms(**names):
+        pytest.fail("the block must not run")
+
+
+def test_every_kernel_can_be_chosen_for_and_every_algorithm_states_its_formula():
+    for name, kernel in kernels.items():
+        assert kernel.name == name
+        assert any(a.cost is not None for a in kernel.algorithms.values()), name
+        for algorithm in kernel.algorithms.values():
+            assert algorithm.formula, f"{name}: {algorithm.name}"

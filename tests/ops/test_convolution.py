@@ -1,0 +1,103 @@
+"""The kernels have tests of their own; here is what the operations add: who calls whom."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from geometries import integers
+
+import minicnn
+import minicnn_kernels as kernels
+from minicnn.ops.convolution import col2im, conv2d, conv2d_input, conv2d_weight, im2col
+from minicnn.tensor import Tensor
+from minicnn_kernels.geometry import Windows
+
+SETTINGS = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
+SIZE, KERNEL = (5, 6), (3, 2)
+
+
+@pytest.fixture
+def x():
+    return integers((2, 4, *SIZE))
+
+
+@pytest.fixture
+def w():
+    return integers((6, 2, *KERNEL), seed=1)
+
+
+@pytest.fixture
+def dy(x, w):
+    return integers(kernels.conv2d(x, w, **SETTINGS).shape, seed=2)
+
+
+def test_values_by_definition(x, w, dy):
+    with minicnn.use_algorithms(conv2d="loops", conv2d_input="loops", conv2d_weight="loops"):
+        expected = [
+            kernels.conv2d(x, w, **SETTINGS),
+            kernels.conv2d_input(dy, w, size=SIZE, **SETTINGS),
+            kernels.conv2d_weight(x, dy, size=KERNEL, **SETTINGS),
+        ]
+    x, w, dy = map(Tensor, (x, w, dy))
+    results = [
+        conv2d(x, w, **SETTINGS),
+        conv2d_input(dy, w, size=SIZE, **SETTINGS),
+        conv2d_weight(x, dy, size=KERNEL, **SETTINGS),
+    ]
+    for result, correct in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result.array, correct)
+
+
+def test_each_gradient_is_one_of_the_other_two(x, w, dy):
+    image, filters, upstream = (Tensor(a, requires_grad=True) for a in (x, w, dy))
+    dx, dw = minicnn.grad(conv2d(image, filters, **SETTINGS), [image, filters], upstream)
+    np.testing.assert_array_equal(dx.array, kernels.conv2d_input(dy, w, size=SIZE, **SETTINGS))
+    np.testing.assert_array_equal(dw.array, kernels.conv2d_weight(x, dy, size=KERNEL, **SETTINGS))
+
+
+@pytest.mark.parametrize("needed", ["input", "weight"])
+def test_only_the_gradient_that_is_needed_is_computed(monkeypatch, x, w, needed):
+    image = Tensor(x, requires_grad=needed == "input")
+    filters = Tensor(w, requires_grad=needed == "weight")
+    other = "conv2d_weight" if needed == "input" else "conv2d_input"
+    monkeypatch.setattr(kernels, other, lambda *_, **__: pytest.fail(f"{other} was computed"))
+    conv2d(image, filters, **SETTINGS).sum().backward()
+    assert (image if needed == "input" else filters).grad is not None
+
+
+@pytest.mark.parametrize("algorithm", sorted(kernels.conv2d_input.algorithms))
+def test_the_algorithm_of_a_gradient_can_be_chosen(x, w, algorithm):
+    def gradient():
+        image = Tensor(x, requires_grad=True)
+        conv2d(image, Tensor(w), **SETTINGS).sum().backward()
+        return image.grad.array
+
+    expected = gradient()
+    with minicnn.use_algorithms(conv2d_input=algorithm):
+        np.testing.assert_array_equal(gradient(), expected)
+
+
+def test_windows_as_columns_are_the_matrix_of_a_convolution(x, w):
+    windows = Windows(SIZE, KERNEL, (2, 1), (1, 0), (1, 2))
+    cols = im2col(x, windows)[:, :2].reshape(2, 2 * 6, -1)
+    product = w[:3].reshape(3, -1) @ cols
+    expected = kernels.conv2d(x, w, **SETTINGS)[:, :3]
+    np.testing.assert_array_equal(product.reshape(expected.shape), expected)
+
+
+def test_im2col_and_col2im_are_each_others_gradient():
+    windows = Windows((3, 4), (2, 2))
+    cols = integers((1, 1, 2, 2, 2, 3))
+    x = Tensor(integers((1, 1, 3, 4)), requires_grad=True)
+    (dx,) = minicnn.grad(im2col(x, windows), x, Tensor(cols))
+    np.testing.assert_array_equal(dx.array, col2im(cols, windows))
+
+
+def test_a_change_after_im2col_of_single_pixels_cannot_pass_unseen():
+    x = Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    cols = im2col(x, Windows((2, 2), (1, 1)))
+    y = (cols * cols).sum()
+    with minicnn.no_grad():
+        x.zero_()
+    y.backward()
+    assert (x.grad.array == 2).all()
