@@ -91,7 +91,7 @@ def test_dtype_is_taken_as_asked():
     assert minicnn.tensor(np.arange(3), dtype=minicnn.bool).tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("data", ["word", None, [None], ["a", 1], 1j, object(), 2**70], ids=repr)
+@pytest.mark.parametrize("data", ["word", None, [None], ["a", 1], 1j, {}, 2**70], ids=repr)
 def test_what_is_not_a_number_is_refused(data):
     with pytest.raises(DTypeError, match="tensor: "):
         minicnn.tensor(data)

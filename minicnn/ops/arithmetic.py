@@ -140,7 +140,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """
     if isinstance(condition, Tensor) and not (isinstance(a, Tensor) or isinstance(b, Tensor)):
         a = Tensor(np.asarray(a, np.float32 if isinstance(a, float) else None))
-    return select(a, b, condition=np.asarray(values_of(condition), dtype=bool))
+    return select(a, b, condition=np.array(values_of(condition), dtype=bool))
 
 
 # --- one operand ----------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(tmp_path, c
     assert not (tmp_path / "stopped" / "weights.safetensors").exists()
 
     whole = train(tmp_path / "whole")
-    out, err = whole.communicate(timeout=240)
+    _, err = whole.communicate(timeout=240)
     assert whole.returncode == 0, err
     assert err == ""  # no bar on a pipe
     resumed = subprocess.run(

@@ -190,8 +190,10 @@ def test_where_broadcasts_all_three(rng):
     [True, False], np.array([True, False]), np.array([2, 0]), minicnn.tensor([True, False]),
 ], ids=["list", "array", "integers", "tensor"])  # fmt: skip
 def test_where_takes_any_condition(condition):
-    result = minicnn.where(condition, leaf(1.0, 2.0), 0.0)
-    assert result.tolist() == [1, 0]
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = minicnn.where(condition, a, b)
+    assert y.tolist() == [1, 4]
+    assert (gradient(y, a), gradient(y, b)) == ([1, 0], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_where_between_numbers_gives_a_tensor(a, b, dtype):
 def test_where_does_not_follow_a_condition_that_changes_later():
     condition = np.array([True, False])
     x = leaf(1.0, 2.0)
-    y = minicnn.where(minicnn.tensor(condition), x, 0.0)
+    y = minicnn.where(condition, x, 0.0)
     condition[:] = False
     assert gradient(y, x) == [1, 0]
 

@@ -58,6 +58,13 @@ def test_the_mask_follows_the_documented_rule(shape, p):
     assert mask.ravel().tolist() == [word >= p * 2**32 for word in words]
 
 
+def test_a_word_that_equals_the_threshold_is_kept():
+    word = int(np.random.Philox(key=np.array([11, 0], dtype=np.uint64)).random_raw()) & 0xFFFFFFFF
+    assert dropout_mask((1,), word / 2**32).item()
+    minicnn.manual_seed(11)
+    assert not dropout_mask((1,), (word + 1) / 2**32).item()
+
+
 def test_the_type_stays():
     assert dropout_training(minicnn.ones(3), 0.3).dtype == np.float32
     assert dropout_training(minicnn.ones(3, dtype=np.float64), 0.3).dtype == np.float64

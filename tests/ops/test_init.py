@@ -244,7 +244,7 @@ def test_to_a_device_and_a_type_in_any_order():
     assert x.to("cpu", np.float32).dtype == x.to(np.float32, "cpu").dtype == np.float32
 
 
-@pytest.mark.parametrize("target", ["float99", "gpu", 3.5, object()], ids=repr)
+@pytest.mark.parametrize("target", ["float99", "gpu", 3.5], ids=repr)
 def test_to_something_else_is_refused(target):
     with pytest.raises(DTypeError, match="neither an element type nor a device"):
         leaf([1.0]).to(target)
