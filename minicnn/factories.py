@@ -140,6 +140,8 @@ def rand(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool
     shape, kind = _shape("rand", *size), _floating("rand", dtype)
     generator = random.default.numpy_generator()
     array = generator.random(shape, dtype=np.float64 if kind == np.float64 else np.float32)
+    if kind == np.float16:  # its 11 bits would round the last numbers up to 1
+        array = np.floor(array * 2**11) / 2**11
     return _finish(array, kind, device, requires_grad)
 
 

@@ -44,8 +44,9 @@ def usable(node: Node) -> tuple[Any, ...]:
             f"{op.name}: this operation has no gradient (its result has shape "
             f"{node.spec.shape}); use .detach() to treat the result as a constant"
         )
-    for name, value, version in zip(op.value_names(node), node.saved, node.versions, strict=True):
+    for i, (value, version) in enumerate(zip(node.saved, node.versions, strict=True)):
         if version is not None and version[0][0] != version[1]:
+            name = op.value_names(node)[i]
             raise GradientError(
                 f"{op.name}: {name}, {value.dtype} of shape {value.shape}, was changed in place "
                 f"after the forward pass, and the gradient needs its old values; change a copy"
@@ -78,13 +79,14 @@ def check_thunks(node: Node, thunks: tuple[Any, ...]) -> tuple[Any, ...]:
 def check_gradient(node: Node, i: int, parent: Node | Tensor, dx: Any) -> None:
     """Refuse a dx that cannot be the gradient of input i."""
     expected = parent if isinstance(parent, Tensor) else parent.spec
-    name = node.op.value_names(node)[i + 1]
     if getattr(dx, "shape", None) != expected.shape:
+        name = node.op.value_names(node)[i + 1]
         got = getattr(dx, "shape", type(dx).__name__)
         raise ShapeError(
             f"{node.op.name}: the gradient of {name} must have shape {expected.shape}, got {got}"
         )
     if dx.dtype != expected.dtype:
+        name = node.op.value_names(node)[i + 1]
         raise DTypeError(
             f"{node.op.name}: the gradient of {name} must be {expected.dtype}, got {dx.dtype}"
         )

@@ -226,6 +226,13 @@ def test_rand_is_uniform(dtype):
     assert (np.abs(counts - 2000) < 5 * np.sqrt(2000)).all()
 
 
+def test_rand_of_half_precision_does_not_round_up_to_one():
+    values = minicnn.rand(100_000, dtype=np.float16).array
+    assert values.dtype == np.float16
+    assert values.max() < 1
+    assert abs(values.mean(dtype=np.float64) - 0.5) < 0.005
+
+
 def test_rand_of_a_double_has_all_its_digits():
     values = minicnn.rand(100, dtype=np.float64).array
     assert (values != values.astype(np.float32)).any()

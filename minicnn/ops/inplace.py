@@ -88,8 +88,8 @@ def set_item(tensor: Tensor, where: Any, value: Any) -> None:
 def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
     """Make the method for `a += b` and its like, from NumPy's `function`.
 
-    On a result inside a graph the method rebinds instead of writing: whoever saved the old values
-    for a gradient keeps them.
+    Inside a graph the method rebinds instead of writing: whoever saved the old values for a
+    gradient keeps them.
     """
 
     def method(a: Tensor, b: Any) -> Tensor:
@@ -99,10 +99,12 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
                 a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind")
             )
         is_view = a.node is not None and a.node.op in VIEWS
-        if a.node is None or is_view:
+        is_learned = a.node is None and a.requires_grad
+        if is_learned or is_view:
+            left = "a view" if is_view else "a leaf that requires grad"
             raise GradientError(
-                f"{symbol}: {'a view' if is_view else 'a leaf'} cannot be changed in place inside "
-                f"a graph; write a = a {symbol[0]} b, or wrap the update in minicnn.no_grad()"
+                f"{symbol}: {left} cannot be changed in place inside a graph; write "
+                f"a = a {symbol[0]} b, or wrap the update in minicnn.no_grad()"
             )
         result: Tensor = out_of_place[symbol](a, b)
         if result.shape != a.shape:

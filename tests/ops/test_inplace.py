@@ -153,11 +153,20 @@ def test_the_gradient_of_new_values_is_not_dropped(name, change):
 
 
 @each_update
-def test_a_leaf_does_not_take_in_a_graph(update):
-    x = plain(1, 2)
-    with pytest.raises(GradientError, match="a leaf cannot be changed in place inside a graph"):
+def test_a_leaf_that_requires_grad_is_not_updated(update):
+    x = leaf(1, 2)
+    with pytest.raises(GradientError, match="a leaf that requires grad cannot be changed in place"):
         update(x, leaf(3, 4))
     assert x.tolist() == [1, 2]
+
+
+def test_a_constant_may_collect_a_graph():
+    x, total = leaf(1, 2), minicnn.zeros((), dtype=minicnn.float64)
+    for factor in (2.0, 3.0):
+        total += (x * factor).sum()
+    total.backward()
+    assert total.item() == 15.0
+    assert x.grad.tolist() == [5.0, 5.0]
 
 
 @each_update

@@ -9,6 +9,7 @@ processing" (convolution as a matrix product).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import product
 from math import prod
@@ -27,6 +28,8 @@ conv2d_weight = Kernel("conv2d_weight")
 
 WORKSPACE_BYTES = 4 * 2**20
 """How large the im2col matrix of one pass may grow; the rest takes further passes."""
+
+_thread = threading.local()
 
 
 # --- by definition: six loops (seven with the groups), for the eye and as an oracle ---------------
@@ -109,7 +112,7 @@ def conv2d_im2col(
     y = np.empty_like(x, shape=(w.shape[0], *windows.output, x.shape[0]), order="C")
     filters = _matrices(w, groups)
     for rows in _passes(view):
-        product = filters @ _matrices(view[:, :, :, rows], groups, 3)
+        product = filters @ _matrices(_columns(view[:, :, :, rows]), groups, 3)
         y[:, rows] = product.reshape(y[:, rows].shape)
     return y.transpose(3, 0, 1, 2)
 
@@ -124,7 +127,7 @@ def conv2d_weight_im2col(
     dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
     filters, dy = _matrices(dw, groups), _images_last(dy)
     for rows in _passes(view):
-        cols = _matrices(view[:, :, :, rows], groups, 3)
+        cols = _matrices(_columns(view[:, :, :, rows]), groups, 3)
         filters += _matrices(dy[:, rows], groups) @ cols.swapaxes(1, 2)
     return dw
 
@@ -140,8 +143,8 @@ def conv2d_input_im2col(
     view = _images_last(window_view(dx.transpose(3, 0, 1, 2), windows, writeable=True))
     filters, dy = _matrices(w, groups).swapaxes(1, 2), _images_last(dy)
     for rows in _passes(view):
-        cols = filters @ _matrices(dy[:, rows], groups)
-        cols = cols.reshape(view[:, :, :, rows].shape)
+        cols = _workspace(view[:, :, :, rows])
+        np.matmul(filters, _matrices(dy[:, rows], groups), out=_matrices(cols, groups, 3))
         for a, b, _ in windows.taps():
             view[:, a, b, rows] += cols[:, a, b]
     return dx.transpose(3, 0, 1, 2)[:, :, *windows.inside]
@@ -169,6 +172,22 @@ def _passes(view: Array) -> Iterator[slice]:
     bytes_per_row = view.itemsize * prod(view.shape) // max(1, n_rows)
     step = max(1, WORKSPACE_BYTES // max(1, bytes_per_row))
     return (slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
+
+
+def _columns(view: Array) -> Array:
+    """Copy a part of the windows into the workspace."""
+    cols = _workspace(view)
+    np.copyto(cols, view)
+    return cols
+
+
+def _workspace(like: Array) -> Array:
+    """Return this thread's scratch memory in a shape; new pages for each call would cost more."""
+    n_bytes = like.itemsize * prod(like.shape)
+    memory = getattr(_thread, "memory", None)
+    if memory is None or memory.nbytes < n_bytes:
+        memory = _thread.memory = np.empty(max(n_bytes, WORKSPACE_BYTES), np.uint8)
+    return memory[:n_bytes].view(like.dtype).reshape(like.shape)
 
 
 def _image(x: Array) -> Pair:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -239,9 +241,20 @@ def test_the_workspace_bounds_the_memory_of_a_call(monkeypatch, side):
     whole = s.x.nbytes * 25
     image = s.x.nbytes * 44**2 // 40**2
     monkeypatch.setattr(convolution, "WORKSPACE_BYTES", whole)
+    monkeypatch.setattr(convolution, "_thread", threading.local())  # no memory from earlier calls
     assert scratch_bytes(s, side) > whole
     monkeypatch.setattr(convolution, "WORKSPACE_BYTES", whole // 20)
+    monkeypatch.setattr(convolution, "_thread", threading.local())
     assert scratch_bytes(s, side) < 4 * whole // 20 + 3 * image
+
+
+def test_each_thread_has_a_workspace_of_its_own():
+    s = setting(ODD, images=5)
+    expected = s.forward(algorithm="im2col")
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(lambda _: s.forward(algorithm="im2col"), range(200)))
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("channels", [3, 64])
