@@ -12,7 +12,7 @@ from minicnn.errors import UsageError
 
 DESCRIPTION = """Train a model and leave a folder with its weights, metrics and pictures.
 
-LeNet-5 on the bundled digits takes about half a minute on a laptop and reaches about 99 %
+LeNet-5 on the bundled digits takes about half a minute and reaches about 99 %
 on 300 test images.  Ctrl-C stops after the present batch; --resume continues from there and ends
 with the same weights, bit by bit, as a training that was never interrupted.
 """
