@@ -50,6 +50,8 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     values = [value.array if isinstance(value, Tensor) else value for value in inputs]
     values = [value.item() if isinstance(value, np.generic) else value for value in values]
     arrays = [value for value in values if hasattr(value, "dtype")]
+    if len(arrays) < len(values):
+        _check_numbers(op, values)
     if not all(type(array) is np.ndarray for array in arrays):
         devices = [device_of(array) for array in arrays]
         if len(set(devices)) > 1:
@@ -73,6 +75,8 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
 
     Raises:
         ShapeError, IndexOutOfRange: the sizes do not fit, a dimension is not there.
+        DTypeError: the operation does not take this element type.
+        DTypeError: the operation does not take this element type.
     """
     try:
         with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
@@ -84,13 +88,32 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         kind = IndexOutOfRange if isinstance(error, IndexError) else ShapeError
         shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
         raise kind(f"{op.name}: does not take {shapes}: {error}") from None
+    except TypeError as error:
+        if not str(error).startswith("ufunc"):  # a call with wrong settings stays a TypeError
+            raise
+        types = " and ".join(str(array.dtype) for array in arrays if hasattr(array, "dtype"))
+        raise DTypeError(f"{op.name}: does not take {types}") from None
+
+
+def _check_numbers(op: Op[Any], values: list[Any]) -> None:
+    """Refuse what is neither an array nor a number, nor None for an optional tensor."""
+    for value in values:
+        if not (value is None or hasattr(value, "dtype") or isinstance(value, (int, float))):
+            raise DTypeError(
+                f"{op.name} takes tensors, arrays and numbers, got {type(value).__name__}; "
+                f"make it a tensor with minicnn.tensor(...)"
+            )
 
 
 def not_promoted(y: Any, arrays: list[Any]) -> Any:
-    """Undo NumPy's promotion of integers and Python numbers to float64."""
-    if y.dtype != np.float64 or any(getattr(a, "dtype", None) == np.float64 for a in arrays):
+    """Give a floating-point result the type of its floating-point inputs, float32 without any.
+
+    NumPy makes float64 of int64 and float16 of uint8.
+    """
+    if not is_floating(y.dtype):
         return y
-    return y.astype(np.float32)
+    floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_floating(a.dtype)]
+    return y.astype(floats[0] if floats else np.float32, copy=False)
 
 
 def owner(array: Any) -> Any:

@@ -147,11 +147,19 @@ def test_plain_arrays_keep_numpys_own_rule():
     assert weighted(np.ones(2, "f4"), np.ones(2), 1).dtype == np.float64
 
 
-def test_only_what_numpy_promoted_is_taken_back():
+def test_the_result_has_the_type_of_its_inputs():
     doubles, singles = np.ones(2), np.ones(2, "f4")
+    assert arguments.not_promoted(np.ones(2, "f2"), [np.ones(2, "u1")]).dtype == np.float32
     assert arguments.not_promoted(doubles, [singles, 2.0]).dtype == np.float32
-    assert arguments.not_promoted(doubles, [singles, doubles]) is doubles
+    assert arguments.not_promoted(doubles, [doubles, np.ones(2, int)]) is doubles
     assert arguments.not_promoted(singles, [singles]) is singles
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], "2", (1,)])
+def test_lists_and_texts_are_no_operands(value):
+    message = f"mul takes tensors, arrays and numbers, got {type(value).__name__}"
+    with pytest.raises(DTypeError, match=message):
+        tensor_of("float32") * value
 
 
 def test_a_change_of_type_on_request_is_no_promotion():

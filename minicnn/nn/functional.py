@@ -15,7 +15,7 @@ from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops import activation, convolution, normalization, pooling
 from minicnn.ops import dropout as dropout_ops
 from minicnn.ops import linear as linear_ops
-from minicnn.ops.activation import log_softmax, sigmoid, softmax, tanh
+from minicnn.ops.arithmetic import cast
 from minicnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from minicnn.ops.reduce import mean
 from minicnn.ops.shape import pad_with, squeeze, unsqueeze, view_as
@@ -272,6 +272,9 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
         raise ShapeError(f"adaptive_avg_pool2d: the image is empty, input has shape {x.shape}")
     if size == (1, 1):
         y = mean(x, (2, 3), keepdim=True)
+    elif min(size) > 0 and x.shape[2] % size[0] == 0 and x.shape[3] % size[1] == 0:
+        bins = (x.shape[2] // size[0], x.shape[3] // size[1])  # all of one size
+        y = pooling.avg_pool2d(x, Windows(x.shape[2:], bins, stride=bins))
     else:
         y = pooling.adaptive_avg_pool2d(x, size)
     return squeeze(y, 0) if unbatched else y
@@ -307,6 +310,44 @@ def relu(input: Any, inplace: bool = False) -> Any:
     `inplace` is accepted as in PyTorch; the result is always new.
     """
     return activation.relu(input)
+
+
+def sigmoid(input: Any) -> Any:
+    """Return 1 / (1 + e^-input)."""
+    return activation.sigmoid(input)
+
+
+def tanh(input: Any) -> Any:
+    """Return (e^x - e^-x) / (e^x + e^-x)."""
+    return activation.tanh(input)
+
+
+def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """Return e^x[i] / sum_j e^x[j] along `dim`, computed in `dtype` if one is given.
+
+    Raises:
+        ArgumentError: no dimension is named; it is not guessed.
+    """
+    return activation.softmax(
+        input if dtype is None else cast(input, np.dtype(dtype)), _named_dim("softmax", dim)
+    )
+
+
+def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """Return x[i] - ln sum_j e^x[j] along `dim`, computed in `dtype` if one is given.
+
+    Raises:
+        ArgumentError: no dimension is named; it is not guessed.
+    """
+    return activation.log_softmax(
+        input if dtype is None else cast(input, np.dtype(dtype)), _named_dim("log_softmax", dim)
+    )
+
+
+def _named_dim(op: str, dim: int | None) -> int:
+    if dim is None:
+        raise ArgumentError(f"{op}: name the dimension of the classes, as in {op}(x, dim=1)")
+    return dim
 
 
 def batch_norm(

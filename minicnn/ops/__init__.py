@@ -90,9 +90,9 @@ for _name, _function in {
     "__le__": arithmetic.le,
     "__gt__": arithmetic.gt,
     "__ge__": arithmetic.ge,
-    "__invert__": arithmetic.logical_not,
-    "__and__": arithmetic.logical_and,
-    "__or__": arithmetic.logical_or,
+    "__invert__": arithmetic.bitwise_not,
+    "__and__": arithmetic.bitwise_and,
+    "__or__": arithmetic.bitwise_or,
     "__getitem__": indexing.get_item,
     "__setitem__": inplace.set_item,
     # differentiation

@@ -226,10 +226,11 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise ArgumentError("clamp: at least one of min and max is needed")
-    if hasattr(min, "shape") or hasattr(max, "shape"):
-        x = x if min is None else maximum(x, min)
-        return x if max is None else minimum(x, max)
-    return clip(x, min, max)
+    if not (hasattr(min, "shape") or hasattr(max, "shape")):
+        return clip(x, min, max)
+    if min is not None:  # not maximum(x, min): at a tie all of the gradient is x's
+        x = where(lt(x, min), min, x)
+    return x if max is None else where(gt(x, max), max, x)
 
 
 @differentiable
@@ -280,6 +281,24 @@ def gt(a: Array, b: Array, /) -> Array:
 def ge(a: Array, b: Array, /) -> Array:
     """y = (a >= b)."""
     return np.greater_equal(a, b)
+
+
+@differentiable
+def bitwise_and(a: Array, b: Array, /) -> Array:
+    """y = a & b, bit by bit for integers."""
+    return np.bitwise_and(a, b)
+
+
+@differentiable
+def bitwise_or(a: Array, b: Array, /) -> Array:
+    """y = a | b, bit by bit for integers."""
+    return np.bitwise_or(a, b)
+
+
+@differentiable
+def bitwise_not(x: Array, /) -> Array:
+    """y = ~x, bit by bit for integers."""
+    return np.invert(x)
 
 
 @differentiable

@@ -98,7 +98,7 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
             return change(
                 a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind")
             )
-        is_view = a.node is not None and a.node.op in VIEWS
+        is_view = a.node.op in VIEWS if a.node is not None else a.array.base is not None
         is_learned = a.node is None and a.requires_grad
         if is_learned or is_view:
             left = "a view" if is_view else "a leaf that requires grad"

@@ -27,7 +27,7 @@ def same(ours, theirs):
 
 WRITTEN_IN_PYTHON = [
     "adaptive_avg_pool2d", "batch_norm", "cross_entropy", "dropout", "fold", "mse_loss", "nll_loss",
-    "pad", "relu", "unfold",
+    "log_softmax", "pad", "relu", "softmax", "unfold",
 ]  # fmt: skip
 
 
@@ -36,6 +36,23 @@ def test_arguments_have_the_names_and_defaults_of_torch(torch, name):
     theirs = inspect.signature(getattr(torch.nn.functional, name)).parameters
     for parameter in inspect.signature(getattr(F, name)).parameters.values():
         assert parameter.default == theirs[parameter.name].default, parameter.name
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softmax", "log_softmax"])
+def test_activations_by_keyword(torch, name):
+    x = integers((2, 3)).astype(np.float32)
+    settings = {"dim": 1, "dtype": "float64"} if "softmax" in name else {}
+    theirs = {**settings, "dtype": torch.float64} if settings else {}
+    ours = getattr(F, name)(input=minicnn.tensor(x), **settings)
+    expected = getattr(torch.nn.functional, name)(input=torch.tensor(x), **theirs)
+    assert str(ours.dtype) == str(expected.dtype).removeprefix("torch.")
+    np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_the_dimension_of_classes_is_not_guessed(name):
+    with pytest.raises(ArgumentError, match=rf"name the dimension.*{name}\(x, dim=1\)"):
+        getattr(F, name)(ones(2, 3))
 
 
 def test_plain_arrays_give_plain_arrays():

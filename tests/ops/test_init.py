@@ -95,6 +95,14 @@ def test_logical_operators():
     x = Tensor(A)
     assert ((x > 0) & (x < 1)).tolist() == ((A > 0) & (A < 1)).tolist()
     assert ((x < 0) | (x > 1)).tolist() == ((A < 0) | (A > 1)).tolist()
+    bits = minicnn.tensor([6, 3])
+    assert ((bits & 5).tolist(), (bits | 5).tolist(), (~bits).tolist()) == (
+        [4, 1],
+        [7, 7],
+        [-7, -4],
+    )
+    with pytest.raises(DTypeError, match="bitwise_and"):
+        x & x
 
 
 def test_an_array_is_not_changed_in_place_by_a_tensor():

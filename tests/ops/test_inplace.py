@@ -160,6 +160,14 @@ def test_a_leaf_that_requires_grad_is_not_updated(update):
     assert x.tolist() == [1, 2]
 
 
+def test_a_view_of_a_constant_does_not_leave_it():
+    buffer = minicnn.zeros(2, 2, dtype=minicnn.float64)
+    row = buffer[0]
+    with pytest.raises(GradientError, match="a view cannot be changed in place inside a graph"):
+        row += leaf(1, 2)
+    assert buffer.tolist() == [[0, 0], [0, 0]]
+
+
 def test_a_constant_may_collect_a_graph():
     x, total = leaf(1, 2), minicnn.zeros((), dtype=minicnn.float64)
     for factor in (2.0, 3.0):
