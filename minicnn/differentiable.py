@@ -66,7 +66,7 @@ class Node:
         )
         values = (y.array, *arrays)
         self.saved: tuple[Any, ...] | None = tuple(
-            Spec(v.shape, v.dtype) if isinstance(v, np.ndarray) and not op.reads(i) else v
+            Spec(v.shape, v.dtype) if hasattr(v, "dtype") and not op.reads(i) else v
             for i, v in enumerate(values)
         )
         self.versions = tuple(

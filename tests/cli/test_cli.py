@@ -54,6 +54,8 @@ def test_every_command_explains_itself(capsys, command):
         (("train", "lenet5", "--resume", "nowhere"), 2, "leave out model"),
         (("eval", "nowhere"), 1, "no run folder"),
         (("predict", "nowhere"), 2, "name a picture"),
+        (("predict", "nowhere", "--tpo", "3"), 2, "unrecognized arguments: --tpo"),
+        (("eval", "nowhere", "else"), 2, "unrecognized arguments: else"),
         (("predict", "nowhere", "a.png"), 1, "no run folder"),
     ],
 )

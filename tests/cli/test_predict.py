@@ -48,7 +48,7 @@ def test_a_picture_is_read_like_the_data(tmp_path, test_set):
 def test_the_answer_for_a_file_and_for_the_test_image_agree(capsys, run_folder, tmp_path, test_set):
     Image.fromarray(picture_of(test_set, 5)).save(tmp_path / "five.png")
     path = str(tmp_path / "five.png")
-    assert cli.main(("predict", str(run_folder), path, "--test-image", "5", "--top", "2")) == 0
+    assert cli.main(("predict", str(run_folder), "--test-image", "5", "--top", "2", path)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == path
     assert lines[3].startswith("test image 5 (labelled ")
