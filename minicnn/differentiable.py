@@ -23,8 +23,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
 
-import numpy as np
-
 from minicnn import anomaly, arguments, guards
 from minicnn.tensor import Hook, Tensor
 from minicnn_kernels.arrays import is_floating

