@@ -185,7 +185,7 @@ def test_dlpack_hands_out_the_memory_itself():
     array = np.arange(4.0)
     taken = np.from_dlpack(Tensor(array))
     array[0] = 7
-    assert array[0] == 7
+    assert taken[0] == 7
 
 
 def test_dlpack_takes_in_the_memory_itself():
