@@ -5,6 +5,7 @@ Each name below is an operation; `registry.kernels` lists the algorithms that co
 
 from __future__ import annotations
 
+from minicnn_kernels.arrays import keep_freed_memory
 from minicnn_kernels.reference.convolution import conv2d, conv2d_input, conv2d_weight
 from minicnn_kernels.reference.normalization import batch_statistics, per_channel
 from minicnn_kernels.reference.pooling import (
@@ -16,6 +17,8 @@ from minicnn_kernels.reference.pooling import (
 )
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
+
+keep_freed_memory()  # a training step frees and makes the same arrays over and over
 
 __all__ = [
     "batch_statistics",

@@ -23,6 +23,16 @@ def device_of(array: Any) -> str:
     return f"cuda:{array.device.id}"
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep freed arrays for the next ones instead of returning their pages.
+
+    glibc returns blocks above a threshold to the system at once, and raises that threshold (to
+    32 MiB at most) when it sees such a block freed.  So one is allocated here, untouched, and
+    freed.  Other C libraries lose nothing by it.
+    """
+    np.empty(2**25 - 2**14, dtype=np.uint8)
+
+
 def is_floating(dtype: Any) -> bool:
     """Say whether values of this type can have a gradient.
 

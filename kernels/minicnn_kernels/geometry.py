@@ -120,6 +120,12 @@ class Windows:
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def overlap(self) -> bool:
+        """Whether a pixel can lie in several windows."""
+        reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+        return any(r > s for r, s in zip(reach, self.stride, strict=True))
+
+    @property
     def inside(self) -> tuple[slice, slice]:
         """Where the image lies within the padded image."""
         (h, w), (top, left) = self.image, self.padding

@@ -91,9 +91,11 @@ def conv2d(
     else:
         border = pair(padding, "conv2d: padding")
     Windows(x.shape[2:], kernel, steps, border, spacing).checked("conv2d")
-    y = convolution.conv2d(x, weight, steps, border, spacing, groups)
-    if bias is not None:
-        y = y + view_as(bias, (bias.shape[0], 1, 1))
+    settings = (steps, border, spacing, groups)
+    if bias is None:
+        y = convolution.conv2d(x, weight, *settings)
+    else:
+        y = convolution.conv2d_bias(x, weight, bias, *settings)
     return squeeze(y, 0) if unbatched else y
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.ops.reduce import sum
 from minicnn_kernels.geometry import Pair, Windows
 
 
@@ -21,16 +22,9 @@ def conv2d(
 
 @conv2d.gradient(saves="x w")
 def _(
-    dy: Array,
-    y: Array,
-    x: Array,
-    w: Array,
-    *,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Gradients:
+    dy: Array, y: Array, x: Array, w: Array, *,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Gradients:  # fmt: skip
     return (
         lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
         lambda: conv2d_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
@@ -76,6 +70,28 @@ def _(
     return (
         lambda: conv2d_input(dy, ddw, x.shape[2:], stride, padding, dilation, groups),
         lambda: conv2d(x, ddw, stride, padding, dilation, groups),
+    )
+
+
+@differentiable
+def conv2d_bias(
+    x: Array, w: Array, b: Array, /, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    """y[n,o,i,j] = b[o] + conv2d(x, w)[n,o,i,j], without a second array for the sum."""
+    y = kernels.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    y += b.reshape(-1, 1, 1)
+    return y
+
+
+@conv2d_bias.gradient(saves="x w")
+def _(
+    dy: Array, y: Array, x: Array, w: Array, b: Array, *,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+) -> Gradients:  # fmt: skip
+    return (
+        lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv2d_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
+        lambda: sum(dy, (0, 2, 3)),
     )
 
 

@@ -364,7 +364,7 @@ CONVOLUTIONS = [
     *convolutions("depthwise", (2, 3, 4, 3), (3, 1, 3, 2), groups=3, padding=1),
     *convolutions("depthwise, multiplied", (1, 2, 4, 4), (6, 1, 3, 3), groups=2, stride=2),
     *convolutions("batch 0", (0, 2, 4, 4), (3, 2, 2, 2)),
-    layer("conv2d", "bias", "conv2d", (2, 1, 3, 3), (2, 1, 2, 2), (2,)),
+    layer("conv2d_bias", "one group", "conv2d", (2, 1, 3, 3), (2, 1, 2, 2), (2,)),
     layer("conv2d", "one image", "conv2d", (2, 3, 2), (2, 2, 2, 3), (2,), padding=1),
     layer("conv2d", "valid", "conv2d", (1, 1, 3, 4), (2, 1, 2, 2), padding="valid"),
     layer("conv2d", "same", "conv2d", (1, 1, 3, 4), (2, 1, 3, 1), padding="same"),

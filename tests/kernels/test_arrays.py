@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -86,3 +88,29 @@ def test_without_cupy_the_error_says_what_to_install(monkeypatch):
 def test_unknown_devices_are_named(device):
     with pytest.raises(DeviceError, match=f"unknown device '{device}'"):
         to_device(np.zeros(1), device)
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory by themselves"
+)
+def test_arrays_come_back_without_page_faults():
+    program = """
+import resource
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import minicnn_kernels
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(500_000, np.float32), np.ones(2_000_000, np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert int(result.stdout) < 1000, result.stderr  # 20 * 2,440 when each array is new memory

@@ -64,7 +64,11 @@ def route_by_taps(dy: Array, winner: Array, *, windows: Windows) -> Array:
     """dx[n, c, winning pixel] += dy[n,c,i,j]: where windows overlap, a pixel can win several."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
     for a, b, (rows, columns) in windows.taps():
-        padded[:, :, rows, columns] += dy * (winner == a * windows.kernel[1] + b)
+        won = winner == a * windows.kernel[1] + b
+        if windows.overlap:
+            padded[:, :, rows, columns] += dy * won
+        else:  # every pixel is in one window at most
+            np.multiply(dy, won, out=padded[:, :, rows, columns])
     return padded[:, :, *windows.inside]
 
 
