@@ -76,7 +76,6 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     Raises:
         ShapeError, IndexOutOfRange: the sizes do not fit, a dimension is not there.
         DTypeError: the operation does not take this element type.
-        DTypeError: the operation does not take this element type.
     """
     try:
         with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them

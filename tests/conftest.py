@@ -4,6 +4,9 @@ import hypothesis
 import numpy as np
 import pytest
 
+import minicnn
+from minicnn import random
+
 hypothesis.settings.register_profile(
     "small", max_examples=40, deadline=None, derandomize=True, database=None
 )
@@ -19,3 +22,12 @@ def torch():
 @pytest.fixture
 def rng():
     return np.random.default_rng(20)
+
+
+@pytest.fixture
+def seeded():
+    """The global generator from seed 0, put back afterwards."""
+    state = random.default.get_state()
+    minicnn.manual_seed(0)
+    yield
+    random.default.set_state(state)

@@ -8,13 +8,7 @@ from minicnn import random
 from minicnn.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from minicnn.tensor import Tensor
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    state = random.default.get_state()
-    minicnn.manual_seed(0)
-    yield
-    random.default.set_state(state)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 # --- from data ------------------------------------------------------------------------------------

@@ -101,15 +101,9 @@ class Windows:
     def padded(self) -> Pair:
         """The size of the image with its padding, and with what `ceil_mode` adds at the end."""
         h, w = (
-            max(size + 2 * p, (count - 1) * s + d * (k - 1) + 1)
-            for size, p, count, s, d, k in zip(
-                self.image,
-                self.padding,
-                self.output,
-                self.stride,
-                self.dilation,
-                self.kernel,
-                strict=True,
+            max(size + 2 * p, (count - 1) * s + reach)
+            for size, p, count, s, reach in zip(
+                self.image, self.padding, self.output, self.stride, self.reach, strict=True
             )
         )
         return h, w
@@ -120,10 +114,15 @@ class Windows:
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def reach(self) -> Pair:
+        """How far one window extends, the pixels that dilation skips included."""
+        h, w = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+        return h, w
+
+    @property
     def overlap(self) -> bool:
         """Whether a pixel can lie in several windows."""
-        reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
-        return any(r > s for r, s in zip(reach, self.stride, strict=True))
+        return any(reach > step for reach, step in zip(self.reach, self.stride, strict=True))
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -152,12 +151,11 @@ class Windows:
             ShapeError: the kernel reaches beyond the padded image.
         """
         if min(self.output) < 1:
-            reach = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
             padded = tuple(n + 2 * p for n, p in zip(self.image, self.padding, strict=True))
             raise ShapeError(
                 f"{op}: a kernel of {self.kernel} with dilation {self.dilation} reaches over "
-                f"{reach} pixels, more than the padded image "
-                f"of {padded}; use a larger image or padding"
+                f"{self.reach} pixels, more than the padded image of {padded}; use a larger "
+                f"image or padding"
             )
         return self
 
@@ -173,14 +171,3 @@ def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     vertical, horizontal = ((total // 2, total - total // 2) for total in totals)
     return vertical, horizontal
-
-
-def transposed_output_padding(
-    size: int, kernel: int, stride: int, padding: int, dilation: int
-) -> int:
-    """Count the rows at the end of an image that no window reaches.
-
-    >>> transposed_output_padding(8, kernel=3, stride=2, padding=0, dilation=1)
-    1
-    """
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) % stride

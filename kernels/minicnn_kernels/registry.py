@@ -70,6 +70,12 @@ class Kernel:
 
         return register
 
+    def check_name(self, name: str) -> None:
+        """Raise AlgorithmError if there is no algorithm of that name."""
+        if name not in self.algorithms:
+            known = ", ".join(sorted(self.algorithms))
+            raise AlgorithmError(f"{self.name}: unknown algorithm {name!r}; there are {known}")
+
     def choose(self, *arrays: Any, algorithm: str | None = None, **settings: Any) -> Algorithm:
         """Return the algorithm asked for by name, else the cheapest that serves this call.
 
@@ -84,9 +90,7 @@ class Kernel:
             if device in a.devices and a.serves(*arrays, **settings)
         }
         if name != "auto":
-            if name not in self.algorithms:
-                known = ", ".join(sorted(self.algorithms))
-                raise AlgorithmError(f"{self.name}: unknown algorithm {name!r}; there are {known}")
+            self.check_name(name)
             if name not in able:
                 raise AlgorithmError(
                     f"{self.name}: algorithm {name!r} does not serve this call on {device}; "
@@ -115,9 +119,8 @@ def use_algorithms(**names: str) -> Iterator[None]:
             raise AlgorithmError(
                 f"unknown kernel {kernel!r}; there are {', '.join(sorted(kernels))}"
             )
-        if name != "auto" and name not in kernels[kernel].algorithms:
-            known = ", ".join(sorted(kernels[kernel].algorithms))
-            raise AlgorithmError(f"{kernel}: unknown algorithm {name!r}; there are {known}")
+        if name != "auto":
+            kernels[kernel].check_name(name)
     token = _chosen.set({**_chosen.get(), **names})
     try:
         yield

@@ -123,11 +123,11 @@ def _check_floating(op: str, name: str, value: Any) -> None:
         )
 
 
-def _batch(op: str, x: Any, dims: int = 4) -> tuple[Any, bool]:
+def _batch(op: str, x: Any) -> tuple[Any, bool]:
     """Return x with a batch dimension, and whether it had none."""
-    if x.ndim not in (dims - 1, dims):
+    if x.ndim not in (3, 4):
         raise ShapeError(f"{op}: input must be (N, C, H, W) or (C, H, W), got shape {x.shape}")
-    return (unsqueeze(x, 0), True) if x.ndim == dims - 1 else (x, False)
+    return (unsqueeze(x, 0), True) if x.ndim == 3 else (x, False)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -152,8 +152,8 @@ def unfold(
     x, unbatched = _batch("unfold", input)
     windows = _windows("unfold", x.shape[2:], kernel_size, stride, padding, dilation)
     positions = windows.output[0] * windows.output[1]
-    rows = x.shape[1] * windows.kernel[0] * windows.kernel[1]
-    cols = view_as(convolution.im2col(x, windows), (x.shape[0], rows, positions))
+    shape = (x.shape[0], x.shape[1] * windows.cells, positions)
+    cols = view_as(convolution.im2col(x, windows), shape)
     return squeeze(cols, 0) if unbatched else cols
 
 
@@ -175,7 +175,7 @@ def fold(
     cols = unsqueeze(input, 0) if unbatched else input
     size = pair(output_size, "fold: output_size", 1)
     windows = _windows("fold", size, kernel_size, stride, padding, dilation)
-    cells, positions = windows.kernel[0] * windows.kernel[1], windows.output[0] * windows.output[1]
+    cells, positions = windows.cells, windows.output[0] * windows.output[1]
     if cols.shape[1] % cells or cols.shape[2] != positions:
         raise ShapeError(
             f"fold: an image of {size} has {positions} windows of {cells} pixels, so the input "

@@ -78,7 +78,7 @@ def conv2d_bias(
     x: Array, w: Array, b: Array, /, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Array:
     """y[n,o,i,j] = b[o] + conv2d(x, w)[n,o,i,j], without a second array for the sum."""
-    y = kernels.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    y = conv2d(x, w, stride, padding, dilation, groups)
     y += b.reshape(-1, 1, 1)
     return y
 

@@ -43,14 +43,32 @@ def nll_loss(
     Raises:
         ShapeError, DTypeError, IndexOutOfRange: target or weight does not fit the input.
     """
-    labels = _class_labels("nll_loss", input, target, ignore_index)
-    dim = 1 if input.ndim > 1 else 0
+    return _nll("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def _nll(
+    op: str,
+    log_probability: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float = 0.0,
+) -> Any:
+    labels = _class_labels(op, log_probability, target, ignore_index)
+    dim = 1 if log_probability.ndim > 1 else 0
+    classes, dtype = log_probability.shape[dim], log_probability.dtype
     used = labels != ignore_index
     positions = np.where(used, labels, 0)
-    weights = _class_weights("nll_loss", weight, input.shape[dim])[positions]
-    losses = -squeeze(gather(input, dim, np.expand_dims(positions, dim)), dim)
+    by_class = _class_weights(op, weight, classes)
+    weights = by_class[positions]
+    losses = -squeeze(gather(log_probability, dim, np.expand_dims(positions, dim)), dim)
     if weight is not None:
-        losses = losses * weights.astype(input.dtype)
+        losses = losses * weights.astype(dtype)
+    if label_smoothing:
+        column = by_class.astype(dtype).reshape(-1, *[1] * (log_probability.ndim - dim - 1))
+        of_all_classes = -sum(log_probability * column, dim)
+        losses = losses * (1 - label_smoothing) + of_all_classes * (label_smoothing / classes)
     if not used.all():
         losses = where(used, losses, 0.0)
     if reduction != "mean":
@@ -108,27 +126,7 @@ def cross_entropy(
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}"
         )
-    _class_labels("cross_entropy", input, target, ignore_index)
-    dim = 1 if input.ndim > 1 else 0
-    _class_weights("cross_entropy", weight, input.shape[dim])
-    log_probability = log_softmax(input, dim)
-    loss = nll_loss(log_probability, target, weight, ignore_index, reduction)
-    if label_smoothing == 0:
-        return loss
-    smooth = _smooth_loss(log_probability, target, weight, ignore_index, reduction, dim)
-    return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.shape[dim])
-
-
-def _smooth_loss(
-    log_probability: Any, target: Any, weight: Any, ignore_index: int, reduction: str, dim: int
-) -> Any:
-    """Return the loss against every class at once, weighted like the labels' loss."""
-    labels = np.asarray(values_of(target))
-    used = labels != ignore_index
-    weights = _class_weights("cross_entropy", weight, log_probability.shape[dim])
-    by_class = weights.reshape(-1, *[1] * (log_probability.ndim - dim - 1))
-    losses = -sum(log_probability * by_class.astype(log_probability.dtype), dim)
-    losses = where(used, losses, 0.0)
-    if reduction != "mean":
-        return reduced(losses, reduction)
-    return sum(losses) / (weights[np.where(used, labels, 0)] * used).sum().item()
+    log_probability = log_softmax(input, 1 if input.ndim > 1 else 0)
+    return _nll(
+        "cross_entropy", log_probability, target, weight, ignore_index, reduction, label_smoothing
+    )

@@ -72,6 +72,7 @@ class Trainer:
         with StopRequest() as stop:
             while self.epoch < epochs:
                 started = time.perf_counter()
+                self.model.train()
                 with ProgressBar(train_loader, self, epochs, progress) as bar:
                     for x, t in train_loader.batches(self.epoch, start=self.batch):
                         self._step(x, t)
@@ -86,7 +87,6 @@ class Trainer:
 
     def _step(self, x: Any, t: Any) -> None:
         """Forward, backward, update."""
-        self.model.train()
         self.optimizer.zero_grad()
         if self.augment is not None:
             x = self.augment(x)

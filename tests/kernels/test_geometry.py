@@ -14,7 +14,6 @@ from minicnn_kernels.geometry import (
     output_size,
     pair,
     same_padding,
-    transposed_output_padding,
 )
 
 # --- pair -----------------------------------------------------------------------------------------
@@ -118,15 +117,6 @@ def test_same_padding_keeps_the_size(size, kernel, dilation):
 
 def test_same_padding_of_both_sides():
     assert same_padding((3, 4), (2, 1)) == ((2, 2), (1, 2))
-
-
-@given(sizes)
-def test_transposed_output_padding_counts_the_rows_that_no_window_reaches(numbers):
-    size, kernel, stride, padding, dilation = numbers
-    padded, reach = size + 2 * padding, dilation * (kernel - 1) + 1
-    assume(reach <= padded)
-    end_of_last = max(s + reach for s in range(0, padded, stride) if s + reach <= padded)
-    assert transposed_output_padding(*numbers) == padded - end_of_last
 
 
 # --- Windows --------------------------------------------------------------------------------------

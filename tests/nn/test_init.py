@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import nn, random
+from minicnn import nn
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.nn import init
 from minicnn.nn.parameter import Parameter
@@ -14,12 +14,7 @@ from minicnn.nn.parameter import Parameter
 SHAPE = (60, 20, 5, 5)  # fan in 500, fan out 1500
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    state = random.default.get_state()
-    minicnn.manual_seed(0)
-    yield
-    random.default.set_state(state)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def assert_uniform(values, low, high):

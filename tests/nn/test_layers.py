@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn import nn, random
+from minicnn import nn
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.models import lenet5
 from minicnn.tensor import Tensor
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    state = random.default.get_state()
-    minicnn.manual_seed(0)
-    yield
-    random.default.set_state(state)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def data(*shape, seed=0):

@@ -108,7 +108,7 @@ def conv2d_im2col(
 ) -> Array:
     """y = w @ cols: filters as rows (O, C*KH*KW), windows as columns (C*KH*KW, OH*OW*N)."""
     windows = Windows(_image(x), _image(w), stride, padding, dilation)
-    view = _images_last(window_view(_images_last_in_memory(pad_image(x, windows)), windows))
+    view = _windows_of(x, windows)
     y = np.empty_like(x, shape=(w.shape[0], *windows.output, x.shape[0]), order="C")
     filters = _matrices(w, groups)
     for rows in _passes(view):
@@ -123,7 +123,7 @@ def conv2d_weight_im2col(
 ) -> Array:
     """dw = dy @ cols^T: dy as rows (O, OH*OW*N), windows as columns (C*KH*KW, OH*OW*N)."""
     windows = Windows(_image(x), size, stride, padding, dilation)
-    view = _images_last(window_view(_images_last_in_memory(pad_image(x, windows)), windows))
+    view = _windows_of(x, windows)
     dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
     filters, dy = _matrices(dw, groups), _images_last(dy)
     for rows in _passes(view):
@@ -155,9 +155,10 @@ def _images_last(array: Array) -> Array:
     return np.moveaxis(array, 0, -1)
 
 
-def _images_last_in_memory(x: Array) -> Array:
-    """Return x, copied if necessary so that the same pixel of all images lies side by side."""
-    return np.moveaxis(np.ascontiguousarray(_images_last(x)), -1, 0)
+def _windows_of(x: Array, windows: Windows) -> Array:
+    """Look at the windows of x as (C, KH, KW, OH, OW, N), the images side by side in memory."""
+    padded = np.ascontiguousarray(_images_last(pad_image(x, windows)))
+    return _images_last(window_view(np.moveaxis(padded, -1, 0), windows))
 
 
 def _matrices(array: Array, groups: int, row_dims: int = 1) -> Array:

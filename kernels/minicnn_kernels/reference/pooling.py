@@ -63,9 +63,10 @@ def take_by_taps(x: Array, winner: Array, *, windows: Windows) -> Array:
 def route_by_taps(dy: Array, winner: Array, *, windows: Windows) -> Array:
     """dx[n, c, winning pixel] += dy[n,c,i,j]: where windows overlap, a pixel can win several."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
+    overlap = windows.overlap
     for a, b, (rows, columns) in windows.taps():
         won = winner == a * windows.kernel[1] + b
-        if windows.overlap:
+        if overlap:
             padded[:, :, rows, columns] += dy * won
         else:  # every pixel is in one window at most
             np.multiply(dy, won, out=padded[:, :, rows, columns])
