@@ -88,9 +88,9 @@ concat = cat
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from minicnn import data, io, models, nn, optim, train
+    from minicnn import data, gradcheck, io, models, nn, optim, testing, train
 
-_SUBPACKAGES = ("data", "io", "models", "nn", "optim", "train")
+_SUBPACKAGES = ("data", "gradcheck", "io", "models", "nn", "optim", "testing", "train")
 
 
 def __getattr__(name: str) -> Any:
@@ -106,12 +106,12 @@ __all__ = [
     "Tensor", "abs", "add", "amax", "amin", "arange", "argmax", "argmin", "bool", "cat", "chunk",
     "clamp", "concat", "data", "detect_anomaly", "differentiable", "div", "enable_grad", "eq",
     "errors", "exp", "eye", "flatten", "flip", "float16", "float32", "float64", "from_dlpack",
-    "from_numpy", "full", "gather", "ge", "grad", "gt", "int8", "int16", "int32", "int64", "io",
-    "is_grad_enabled", "le", "linspace", "log", "log_softmax", "logical_and", "logical_not",
-    "logical_or", "lt", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum",
-    "models", "movedim", "mul", "ne", "neg", "nn", "no_grad", "ones", "ones_like", "optim",
-    "permute", "pow", "rand", "randint", "randn", "random", "randperm", "relu", "reshape",
+    "from_numpy", "full", "gather", "ge", "grad", "gradcheck", "gt", "int8", "int16", "int32",
+    "int64", "io", "is_grad_enabled", "le", "linspace", "log", "log_softmax", "logical_and",
+    "logical_not", "logical_or", "lt", "manual_seed", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "models", "movedim", "mul", "ne", "neg", "nn", "no_grad", "ones", "ones_like",
+    "optim", "permute", "pow", "rand", "randint", "randn", "random", "randperm", "relu", "reshape",
     "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
-    "tensor", "train", "transpose", "uint8", "unsqueeze", "use_algorithms", "var", "where",
-    "zeros", "zeros_like",
+    "tensor", "testing", "train", "transpose", "uint8", "unsqueeze", "use_algorithms", "var",
+    "where", "zeros", "zeros_like",
 ]  # fmt: skip

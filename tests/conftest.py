@@ -7,6 +7,8 @@ import pytest
 import minicnn
 from minicnn import random
 
+pytest_plugins = ["pytester"]
+
 hypothesis.settings.register_profile(
     "small", max_examples=40, deadline=None, derandomize=True, database=None
 )

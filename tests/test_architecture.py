@@ -17,7 +17,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = {"minicnn": ROOT / "minicnn", "minicnn_kernels": ROOT / "kernels" / "minicnn_kernels"}
+SOURCES = {
+    "minicnn": ROOT / "minicnn",
+    "minicnn_kernels": ROOT / "kernels" / "minicnn_kernels",
+    "minicnn_pytest": ROOT / "minicnn_pytest",
+}
+TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "testing"}
 
 # From bottom to top.  What a line names may import from all lines above it and from itself.
 ORDER = [
@@ -35,9 +40,10 @@ ORDER = [
     ["minicnn.ops"],
     ["minicnn.nn"],
     ["minicnn.models", "minicnn.data", "minicnn.io", "minicnn.optim"],
-    ["minicnn.train"],
+    ["minicnn.train", "minicnn.gradcheck"],
     ["minicnn"],
-    ["minicnn.cli"],
+    ["minicnn.testing"],
+    ["minicnn.cli", "minicnn_pytest"],
     ["minicnn.__main__"],
 ]
 BOTTOM = {name for line in ORDER[:6] for name in line} | {"minicnn.tensor"}
@@ -226,9 +232,9 @@ def test_files_are_read_and_what_only_the_type_checker_sees_is_exempt(tmp_path):
 
 def places_of_tests(file):
     """Return the paths under tests/ where the tests of a source file may be."""
-    for folder, prefix in ((SOURCES["minicnn_kernels"], "kernels"), (SOURCES["minicnn"], "")):
+    for package, folder in SOURCES.items():
         if file.is_relative_to(folder):
-            place = Path(prefix, file.relative_to(folder).parent)
+            place = Path(TEST_FOLDERS[package], file.relative_to(folder).parent)
             if file.stem == "__init__":
                 package = place.name or file.parent.name
                 return [place / "test_init.py", place / f"test_{package}.py"]
@@ -292,6 +298,8 @@ HEAVY = [
     "scipy",
     "threadpoolctl",
     "PIL",
+    "hypothesis",
+    "pytest",
 ]
 
 

@@ -1,7 +1,7 @@
 """The `minicnn` command: one file a subcommand, each with `add_parser` and `run`.
 
-Exit codes: 0 done, 1 something is wrong with files or data, 2 a mistake in the command line,
-130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is wrong with files or data, or a gradient is wrong, 2 a mistake in
+the command line, 3 a gradient check that could not tell, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import minicnn
-from minicnn.cli import evaluate, info, predict, train
+from minicnn.cli import evaluate, gradcheck, info, predict, train
 from minicnn.errors import DeviceError, MinicnnError, UsageError
 
 EXAMPLES = """examples:
@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   minicnn eval runs/lenet5            test the trained network again
   minicnn predict runs/lenet5 seven.png
                                       ask it about a picture
+  minicnn gradcheck layers.py::relu   check the backward you wrote
   minicnn info                        what this machine offers
 """
 
@@ -35,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minicnn {minicnn.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, info):
+    for module in (train, evaluate, predict, gradcheck, info):
         module.add_parser(commands)
     return parser
 
@@ -44,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
-    if any(word.startswith("-") for word in rest) or (rest and "pictures" not in options):
+    many = next((name for name in ("pictures", "targets") if name in options), None)
+    if any(word.startswith("-") for word in rest) or (rest and many is None):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:  # argparse takes pictures before an option, but not after it
-        options.pictures += rest
+    if rest and many:  # argparse takes pictures before an option, but not after it
+        getattr(options, many).extend(rest)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -2,7 +2,7 @@
 
 On arrays an operation is its kernel; on Tensors it also records.  To add one: write it in the
 file of its family with its gradient right below, bind or export its public name, and give it a row
-in `tests/helpers/gradient_table.py`.
+in the file of the same name in `minicnn/testing/cases/`.
 """
 
 from __future__ import annotations

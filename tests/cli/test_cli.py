@@ -23,11 +23,11 @@ def run(capsys, *arguments):
 def test_help_shows_every_command_and_examples(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for word in ("train", "eval", "predict", "info", "minicnn train lenet5"):
+    for word in ("train", "eval", "predict", "gradcheck", "info", "minicnn train lenet5"):
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "predict", "info"])
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "gradcheck", "info"])
 def test_every_command_explains_itself(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0

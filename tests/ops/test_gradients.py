@@ -1,21 +1,20 @@
-"""Check every row of the gradient table; the rows are in `tests/helpers/gradient_table.py`."""
+"""Check every row of the gradient table; the rows are in `minicnn/testing/cases`."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 
 import numpy as np
 import pytest
 from gradient_checks import check_first, check_second, first, leaves, second, value
-from gradient_table import ARITHMETIC, CASES, Case
 
 import minicnn
 from minicnn import differentiable, ops
-from minicnn.differentiable import Op
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.tensor import values_of
+from minicnn.testing.cases import CASES, Case
+from minicnn.testing.cases.arithmetic import ARITHMETIC
+from minicnn.testing.operations import all_operations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Using padding='same' with even kernel")
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -149,15 +148,6 @@ def test_nothing_is_changed(case):
 # --- the table is complete ------------------------------------------------------------------------
 
 
-def operations() -> list[Op]:
-    """Find every operation that a module of minicnn.ops defines."""
-    modules = [
-        importlib.import_module(f"minicnn.ops.{m.name}") for m in pkgutil.iter_modules(ops.__path__)
-    ]
-    found = {id(v): v for m in modules for v in vars(m).values() if isinstance(v, Op)}
-    return list(found.values())
-
-
 def recorded_operations(y) -> set[str]:
     names, places = set(), [y.node]
     while places:
@@ -174,13 +164,13 @@ def test_a_row_exercises_the_operation_it_names(case):
 
 
 def test_every_operation_with_a_gradient_has_a_row():
-    with_gradient = [op.name for op in operations() if op.gradient_function is not None]
+    with_gradient = [op.name for op in all_operations() if op.gradient_function is not None]
     assert sorted(with_gradient) == sorted(set(with_gradient)), "two operations share a name"
     assert set(with_gradient) == {case.op for case in CASES}
 
 
 def test_operations_without_a_gradient_have_no_floating_point_result():
-    without = {op.name: op for op in operations() if op.gradient_function is None}
+    without = {op.name: op for op in all_operations() if op.gradient_function is None}
     assert without.keys() == LOGICAL | BITWISE
     x = minicnn.tensor([1.0, 0.0], requires_grad=True)
     for name, op in without.items():

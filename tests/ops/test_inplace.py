@@ -4,13 +4,13 @@ import operator
 
 import numpy as np
 import pytest
-from gradient_table import CASES
 
 import minicnn
 from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
 from minicnn.nn import functional as F
 from minicnn.ops.inplace import VIEWS
 from minicnn.tensor import Tensor
+from minicnn.testing.cases import CASES
 
 UPDATES = [operator.iadd, operator.isub, operator.imul, operator.itruediv]
 each_update = pytest.mark.parametrize("update", UPDATES, ids=lambda f: f.__name__)

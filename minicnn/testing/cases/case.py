@@ -1,0 +1,91 @@
+"""A row of the table of operations, and short ways to write one."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import minicnn
+from minicnn.nn import functional
+from minicnn_kernels.arrays import Array
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Positive(tuple[int, ...]):
+    """A shape whose values shall be at least 0.3."""
+
+
+def positive(*shape: int) -> Positive:
+    """Ask for positive values: `positive(2, 3)` where `(2, 3)` asks for signed ones."""
+    return Positive(shape)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the table.
+
+    Attributes:
+        op: the operation whose gradient the row exercises.
+        name: what is special about the row.
+        function: computes the value from tensors.
+        inputs: the shapes of the tensors.
+        torch: computes the same with PyTorch: `torch(module, *tensors)`; None if it cannot.
+        through: the function of `nn.functional` that calls the operation, if the row uses one.
+    """
+
+    op: str
+    name: str
+    function: Callable[..., Any]
+    inputs: tuple[Shape, ...]
+    torch: Callable[..., Any] | None = None
+    through: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.op}: {self.name}"
+
+    def arrays(self) -> list[Array]:
+        """Make inputs in float64, in [-2, 2]: no two values and no value and 0 are close."""
+        return distinct_arrays(self.inputs, str(self))
+
+
+def distinct_arrays(shapes: Sequence[Shape], key: str) -> list[Array]:
+    """Make arrays of float64 in [-2, 2] in which no two values, and no value and 0, are close.
+
+    The values of a `Positive` shape lie in [0.3, 2.3].  The same `key` gives the same values.
+
+    >>> x, y = distinct_arrays([(2, 2), positive(3)], "an example")
+    >>> x.shape, bool(y.min() > 0.3)
+    ((2, 2), True)
+    """
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    count = sum(sizes) + sum(sizes) % 2
+    pool = (rng.permutation(count) + rng.uniform(0.3, 0.7, count)) * 4 / max(count, 1) - 2
+    parts = np.split(pool, np.cumsum(sizes))
+    return [
+        np.array(part / 2 + 1.3 if isinstance(shape, Positive) else part).reshape(shape)
+        for part, shape in zip(parts, shapes, strict=False)
+    ]
+
+
+def both(
+    op: str, name: str, function: Callable[..., Any], *inputs: Shape, through: str | None = None
+) -> Case:
+    """Make a row whose function takes `minicnn` or `torch`, and means the same in both."""
+    return Case(op, name, partial(function, minicnn), inputs, function, through)
+
+
+def layer(op: str, name: str, kind: str, *inputs: Shape, **settings: Any) -> Case:
+    """Make a row for a function of `nn.functional`, which both libraries have."""
+
+    def in_torch(torch: Any, *tensors: Any) -> Any:
+        return getattr(torch.nn.functional, kind)(*tensors, **settings)
+
+    ours = partial(getattr(functional, kind), **settings)
+    return Case(op, name, ours, inputs, in_torch, through=kind)
