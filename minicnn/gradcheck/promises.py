@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn.gradcheck.causes import CAUSES
+from minicnn.gradcheck.compare import joined
 from minicnn.gradcheck.subject import Gradients, Subject, signs
 from minicnn_kernels.arrays import Array, is_floating
 
 TOLERANCE = {8: 1e-9, 4: 1e-3}  # by bytes a number; another order of summation is no mistake
+MANY = 3  # outputs that fit into float32 and not by chance
 VERY_SMALL = {8: 1e-5, 4: 1e-2}  # a gradient this small beside the largest is measured by that
 
 
@@ -65,6 +67,24 @@ def check_repeatable(
         if gap > nondet_tol:
             text = f"forward returned another output {i} for the same inputs, off by {gap:.3g}"
             return [Finding("unrepeatable", text)]
+    return []
+
+
+def check_precision(subject: Subject, outputs: Sequence[Array]) -> list[Finding]:
+    """Check that forward computes in the precision of its inputs.
+
+    Numbers that all fit into float32, from inputs that do not, went through float32.
+    """
+    given = joined([subject.inputs[position] for position in subject.checked])
+    y = joined(outputs)
+    y = y[np.isfinite(y) & (y != np.round(y))]
+    with np.errstate(all="ignore"):
+        long = np.count_nonzero(y != y.astype(np.float16))  # short ones may be constants
+        rounded = np.array_equal(y, y.astype(np.float32))
+        plain = np.array_equal(given, given.astype(np.float32))
+    if subject.dtype == np.float64 and rounded and not plain and long >= MANY:
+        text = "forward gives float32 numbers for float64 inputs"
+        return [Finding("precision", text)]
     return []
 
 

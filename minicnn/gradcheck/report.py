@@ -26,6 +26,7 @@ from minicnn_kernels.arrays import Array
 
 LINES = 25  # a report is at most so long
 ROWS = 8  # inputs listed one by one
+WORST = 4  # of these, so many with their worst element
 MAP_ROWS, MAP_COLUMNS = 7, 60
 OPEN_SHARE = 0.05  # more than this share of inconclusive directions, and the row is inconclusive
 SIGNS = {UNMEASURED: " ", RIGHT: ".", AT_KINK: "k", VANISHING: ".", EXCUSED: "e",
@@ -90,8 +91,11 @@ class Report:
         promises = [Hint(finding.cause, finding.text, 0.0) for finding in self.findings]
         before = [hint for hint in promises if hint.cause in FIRST]
         after = [hint for hint in promises if hint.cause not in FIRST]
-        found = [*before, *ties, *self.hints, *after]
-        return [hint._replace(text=f"{CAUSES[hint.cause]}: {hint.text}") for hint in found]
+        found: dict[str, Hint] = {}
+        for hint in (*before, *ties, *self.hints, *after):
+            whole = hint._replace(text=f"{CAUSES[hint.cause]}: {hint.text}")
+            found.setdefault(hint.cause, whole)
+        return list(found.values())
 
     def _tie_text(self, tie: Tie) -> str:
         return (
@@ -105,15 +109,17 @@ class Report:
     def __str__(self) -> str:
         lines = [f"gradcheck {self.verdict.upper()}  {self.signature()}"]
         order = sorted(self.rows, key=lambda row: _ORDER.index(row_verdict(row)))
-        lines += [self._row_line(row) for row in order[:ROWS]]
+        for k, row in enumerate(order[:ROWS]):
+            lines += self._row_lines(row)[: 2 if k < WORST else 1]
         if len(order) > ROWS:
             rest = [row_verdict(row) for row in order[ROWS:]]
             counts = ", ".join(f"{rest.count(v)} {v}" for v in _ORDER if v in rest)
             lines.append(f"  ... and {len(rest)} more inputs: {counts}")
-        lines += [f"  broken promise: {finding}" for finding in self.findings[:4]]
-        if self.verdict != "pass" and self.causes:
-            lines.append(f"  likely cause: {self.causes[0].text}")
-            lines += [f"  or: {hint.text}" for hint in self.causes[1:2]]
+        told = [hint.text for hint in self.causes[:2]] if not self else []
+        words = ("likely cause", "or")[: len(told)]
+        lines += [f"  {word}: {text}" for word, text in zip(words, told, strict=True)]
+        broken = [str(finding) for finding in self.findings if str(finding) not in told]
+        lines += [f"  broken promise: {text}" for text in broken[:3]]
         lines += [f"  note: {note}" for note in self.notes[:3]]
         tail = [f"  repeat: {self.repeat}"] if self.repeat else []
         tail.append(
@@ -121,7 +127,7 @@ class Report:
             f"{self.calls} calls, {self.seconds:.2f} s"
         )
         picture = self._map(order[0], LINES - len(lines) - len(tail)) if order else []
-        return "\n".join([*lines, *picture, *tail][:LINES])
+        return "\n".join(_on_one_line(line) for line in (*lines, *picture, *tail))
 
     def signature(self) -> str:
         """Return the call as text: name, shapes and settings."""
@@ -129,9 +135,9 @@ class Report:
         if len(shapes) > 4:
             shapes = [*shapes[:3], f"{len(shapes) - 3} more"]
         fixed = [f"{key}={value!r}" for key, value in self.settings.items()]
-        return f"{self.name}({', '.join([*shapes, *fixed])})"[:150]
+        return _on_one_line(f"{self.name}({', '.join([*shapes, *fixed])})")[:150]
 
-    def _row_line(self, row: Row) -> str:
+    def _row_lines(self, row: Row) -> list[str]:
         name = self.names[row.place.position]
         counts = row.counts
         total = sum(counts.values())
@@ -139,12 +145,20 @@ class Report:
         line = f"  {name:<12} {row_verdict(row):<12} {', '.join(words) or 'nothing'} of {total}"
         worst = row.worst
         if row_verdict(row) == "pass" or worst is None:
-            return line
+            return [line]
         index = ", ".join(str(i) for i in np.unravel_index(worst, row.place.shape))
-        return (
-            f"{line}\n      worst {name}[{index}]: backward {row.claimed[worst]:.7g}, "
-            f"measured {row.measured[worst]:.7g} ± {row.bound[worst]:.1g}"
-        )
+        for tie in self.ties:
+            if row.place.start + worst in tie.elements:
+                return [
+                    line,
+                    f"      tied  {name}[{index}] and {len(tie.elements) - 1} more, together: "
+                    f"backward {tie.claimed:.7g}, measured {tie.measured:.7g}",
+                ]
+        return [
+            line,
+            f"      worst {name}[{index}]: backward {row.claimed[worst]:.7g}, "
+            f"measured {row.measured[worst]:.7g} ± {row.bound[worst]:.1g}",
+        ]
 
     def _map(self, row: Row, room: int) -> list[str]:
         """Draw where a gradient is wrong: the last two axes, the others laid over each other."""
@@ -162,8 +176,8 @@ class Report:
     # --- other forms -------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain lists, numbers and texts."""
-        return {
+        """Return everything as plain lists, numbers and texts; what was not measured is None."""
+        everything = {
             "verdict": self.verdict,
             "function": self.signature(),
             "mode": self.mode,
@@ -178,6 +192,7 @@ class Report:
             "notes": self.notes,
             "repeat": self.repeat,
         }
+        return {key: _finite(value) for key, value in everything.items()}
 
     def _row_dict(self, row: Row) -> dict[str, Any]:
         shape = row.place.shape
@@ -188,14 +203,14 @@ class Report:
             "counts": {_WORDS[state]: count for state, count in row.counts.items()},
             "worst": None if row.worst is None else
             [int(i) for i in np.unravel_index(row.worst, shape)],
-            "backward": _plain(row.claimed.reshape(shape)),
-            "measured": _plain(row.measured.reshape(shape)),
-            "bound": _plain(row.bound.reshape(shape)),
+            "backward": row.claimed.reshape(shape).tolist(),
+            "measured": row.measured.reshape(shape).tolist(),
+            "bound": row.bound.reshape(shape).tolist(),
         }  # fmt: skip
 
     def to_json(self) -> str:
         """Return everything as JSON; what was not measured is null."""
-        return json.dumps(self.to_dict(), indent=2)
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_html(self) -> str:
         """Return a page of its own, with the map of every input in full."""
@@ -232,7 +247,7 @@ _WORDS = {
     INCONCLUSIVE: "inconclusive",
     EXCUSED: "excused by atol",
     AT_KINK: "at a kink",
-    VANISHING: "lost in rounding beside the largest",
+    VANISHING: "lost in rounding",
     RIGHT: "right",
 }
 
@@ -265,10 +280,18 @@ def _window(picture: Array, height: int, width: int) -> tuple[Array, int, int]:
     return picture[top : top + height, left : left + width], top, left
 
 
-def _plain(array: Array) -> Any:
-    numbers = array.astype(object)
-    numbers[~np.isfinite(array)] = None
-    return numbers.tolist()
+def _on_one_line(text: object) -> str:
+    """Return a text, as of an error that somebody raised, without its line breaks."""
+    return " ".join(str(text).splitlines())
+
+
+def _finite(value: Any) -> Any:
+    """Return nested lists and dicts with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _html_map(row: Row) -> str:

@@ -77,7 +77,6 @@ RIGHT_ONES = {
     "inputs of 1e150": (lambda x: x**2, lambda dy, x: 2 * dy * x, 1e150 * X),
     "inputs from 1e-8 to 1e8": (lambda x: x**2, lambda dy, x: 2 * dy * x, SPREAD),
     "inputs far from 0": (lambda x: (x - 1e6) ** 2, lambda dy, x: 2 * dy * (x - 1e6), 1e6 + X),
-    "one huge input": (np.sin, lambda dy, x: dy * np.cos(x), np.array([0.1, 0.2, 1e9, 0.3])),
     "constant": (lambda x: np.full(3, 7.0), lambda dy, x: 0 * x, X),
     "saturated sigmoid": (
         sigmoid,
@@ -113,7 +112,7 @@ RIGHT_ONES = {
     "output in float32": (
         lambda x: np.sin(x).astype(np.float32),
         lambda dy, x: dy * np.cos(x),
-        X,
+        X.astype(np.float32),
     ),
     "spectrum": (
         lambda x: np.abs(np.fft.fft(x)) ** 2,
@@ -137,11 +136,12 @@ def test_a_right_backward_passes(forward, backward, x, mode):
 
 HARD_ONES = {
     "cancellation": (lambda x: (1e8 + x * x) - 1e8, lambda dy, x: 2 * dy * x, X),
+    "one huge input": (np.sin, lambda dy, x: dy * np.cos(x), np.array([0.1, 0.2, 1e9, 0.3])),
     "drowned": (lambda x: 1e14 + x, lambda dy, x: dy, X),
     "float32 inside": (
         lambda x: np.sin(x.astype(np.float32)).astype(float),
         lambda dy, x: dy * np.cos(x),
-        X,
+        X.astype(np.float32),
     ),
     "batch norm very far from 0": (normalized, normalized_backward, 1e6 + X),
     "inverse of an ill-conditioned matrix": (

@@ -15,6 +15,8 @@ from minicnn.gradcheck.oracle import (
     RUNGS,
     SMOOTH,
     UNRESOLVED,
+    Slope,
+    _support,
     ladder,
     measure,
 )
@@ -256,3 +258,50 @@ def test_the_error_is_within_the_bound_on_random_smooth_functions(names, x):
         for measured, bound, *_, sure in slopes(function, x):
             if sure or not lifted:
                 assert abs(measured - truth) <= bound + 1e-9 * abs(truth)
+
+
+# --- one ladder -----------------------------------------------------------------------------------
+
+
+def test_the_error_of_second_order_is_taken_away():
+    def curve(t):
+        return np.array([t + t**3 + t**5])
+
+    slope = ladder(curve, np.zeros(1), np.array([1e-19]), 2.0**-6)
+    step = 2.0**-8  # the central quotient alone is off by the square of it
+    assert abs(slope.value[0] - 1) <= slope.bound[0] < 0.01 * step**2
+
+
+def test_the_sharper_pair_of_rungs_counts():
+    def curve(t):
+        return np.sin([1 + t])
+
+    (bound,) = ladder(curve, np.sin([1.0]), np.array([4e-16]), FIRST).bound
+    assert bound < 3e-11
+
+
+@pytest.mark.parametrize("size", [1e-13, 1e-10])
+def test_the_bound_covers_rounding_that_is_known(size):
+    rng = np.random.default_rng(0)
+
+    def curve(t):
+        return np.sin(20 * (1 + t)) + size * rng.choice([-1.0, 1.0], 300)
+
+    slope = ladder(curve, np.full(300, np.sin(20.0)), np.full(300, size), FIRST)
+    known = (slope.kind == SMOOTH) | (slope.kind == LOW_ORDER)
+    assert np.count_nonzero(known) > 100
+    assert np.all(np.abs(slope.value - 20 * np.cos(20.0))[known] <= slope.bound[known])
+
+
+def test_a_vague_ladder_does_not_support_a_sharp_one_and_two_alike_do():
+    def told(value, bound, kind):
+        one = [np.array([part]) for part in (value, bound, value, value, kind, False)]
+        return Slope(*one)
+
+    sharp = told(1.0, 1e-9, SMOOTH)
+    assert _support(sharp, told(1.0, 2e-9, SMOOTH))
+    assert _support(told(1.0, 1e-3, UNRESOLVED), told(1.01, 1e-2, UNRESOLVED))
+    assert not _support(sharp, told(1.0, 1e-3, UNRESOLVED))
+    assert not _support(sharp, told(1.1, 2e-9, SMOOTH))
+    assert not _support(sharp, told(1.0, 2e-9, KINK))
+    assert not _support(told(0.0, 1.0, UNRESOLVED), told(0.0, 1.0, UNRESOLVED))

@@ -103,6 +103,20 @@ def test_a_backward_that_raises():
     ]
 
 
+@pytest.mark.parametrize("back", [np.float32, np.float64])
+def test_a_forward_that_goes_through_float32(back):
+    def forward(x):
+        return np.sin(x.astype(np.float32)).astype(back)
+
+    assert "precision" in findings(forward, clean, X)
+    assert "precision" not in findings(forward, clean, X.astype(np.float32))
+
+
+@pytest.mark.parametrize("forward", [np.round, lambda x: x[:1, :1] * 0 + 0.5])
+def test_short_numbers_did_not_go_through_float32(forward):
+    assert findings(forward, lambda dy, x: 0 * x, X) == set()
+
+
 # --- memory ---------------------------------------------------------------------------------------
 
 
