@@ -219,11 +219,9 @@ def _in_usual_types(make: Callable[[Any], Subject], settings: Settings) -> Repor
         report.notes.append("it cannot run in float64, so float32's rounding limits the oracle")
     else:
         if subject.native == np.float32 and report.verdict == "pass":
-            native = make(np.float32)
             try:
-                _check_native(subject, native, report)
+                _check_native(subject, make(np.float32), report)
             finally:
-                native.replay.restore()
                 subject.replay.restore()
     return report
 
@@ -281,7 +279,7 @@ def _compare(subject: Subject, outputs: list[Array], settings: Settings, report:
     )
     report.mode = _chosen_mode(comparison, settings)
     with _progress(report, comparison, settings) as tick:
-        search = Search(comparison, settings.seed, tick)
+        search = Search(comparison, settings.seed, tick, 3 * settings.budget)
         search.full() if report.mode == "full" else search.fast()
     report.rows = search.rows
     if not report.compared:

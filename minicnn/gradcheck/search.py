@@ -8,6 +8,7 @@ support again and again leads to one wrong element.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,12 +88,23 @@ class Tie(NamedTuple):
 
 
 class Search:
-    """Look along directions and remember what came out, one Row per input."""
+    """Look along directions and remember what came out, one Row per input.
+
+    Args:
+        comparison: the function and its claimed gradients.
+        seed: of the random directions.
+        tick: called with the number of directions looked along, for a progress bar.
+        patience: seconds that measuring a wrong gradient element by element may take in fast mode.
+    """
 
     def __init__(
-        self, comparison: Comparison, seed: int, tick: Tick = lambda directions: None
+        self,
+        comparison: Comparison,
+        seed: int,
+        tick: Tick = lambda directions: None,
+        patience: float = 6.0,
     ) -> None:
-        self.comparison, self.tick = comparison, tick
+        self.comparison, self.tick, self.patience = comparison, tick, patience
         self.rng = np.random.default_rng(seed)
         self.rows = [
             Row(
@@ -117,7 +129,7 @@ class Search:
     def fast(self) -> None:
         """Look along random and structured directions; follow a failure to its element."""
         for row in self.rows:
-            failed = None
+            failed, start = None, time.perf_counter()
             for direction in self._directions(row.place):
                 judgement = self.along(direction)
                 undecided = judgement.state == WRONG and len(judgement.kinked)
@@ -132,7 +144,9 @@ class Search:
             for i in {0, row.place.size - 1, *singles} if row.place.size else ():
                 self.element(row, i)
             if failed is not None:
-                self._follow(row, failed)
+                seconds = (time.perf_counter() - start) / (len(row.directions) + SINGLES)
+                everything = row.place.size * seconds <= self.patience
+                self._follow(row, failed, row.place.size if everything else SAMPLE)
         self.ties()
 
     @cached_property
@@ -167,12 +181,15 @@ class Search:
         with dy = 1 for this output alone the sum is pinned.
         """
         tied = sorted((m, sorted(found)) for m, found in self.kinked.items() if len(found) > 1)
-        for output, elements in tied[:TIES]:
+        for output, elements in _spread(tied, TIES):
             direction = np.zeros(self.comparison.size)
             direction[elements] = 1.0 / self.comparison.scale[elements]
             direction *= self.comparison.scale[elements].max()
-            judgement = self.comparison.for_one_output(output).judge(direction)
+            alone = self.comparison.for_one_output(output)
             self.tick(1)
+            if alone.bends(direction):
+                continue  # they do not tie: moved together they still leave the kink
+            judgement = alone.judge(direction)
             if judgement.state == WRONG:
                 size = self.comparison.scale[elements].max()
                 claimed, measured = judgement.claimed / size, judgement.measured / size
@@ -208,9 +225,9 @@ class Search:
         """Keep few digits, so that adding a small multiple to x is exact."""
         return np.round(direction * 64) / 64
 
-    def _follow(self, row: Row, direction: Array) -> None:
-        """Find the element to blame for a failing direction; measure around it."""
-        for i in self._around(row.place, self._culprit(row, direction)):
+    def _follow(self, row: Row, direction: Array, most: int) -> None:
+        """Find the element to blame for a failing direction; measure at most so many around it."""
+        for i in self._around(row.place, self._culprit(row, direction))[:most]:
             self.element(row, i)
 
     def _blamed(self, row: Row, direction: Array) -> bool:
@@ -241,4 +258,10 @@ class Search:
         lines = [grid[(*at[:axis], slice(None), *at[axis + 1 :])] for axis in range(grid.ndim)]
         others = self.rng.permutation(place.size)
         order = [i, *(int(e) for line in lines for e in np.ravel(line)[:40]), *others.tolist()]
-        return list(dict.fromkeys(order))[:SAMPLE]
+        return list(dict.fromkeys(order))
+
+
+def _spread(items: list[Any], most: int) -> list[Any]:
+    """Return at most so many items, evenly spread over all."""
+    chosen = np.linspace(0, len(items) - 1, min(most, len(items))).round()
+    return [items[int(i)] for i in chosen]

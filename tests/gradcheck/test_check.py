@@ -167,6 +167,18 @@ def test_an_interruption_leaves_generators_and_modules_as_they_were(after, stop,
     assert norm.training
 
 
+def test_a_pair_that_raises_at_once_leaves_the_generators_as_they_were():
+    before = global_states()
+
+    def forward(x):
+        np.random.normal()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        gradcheck_pair(forward, clean, [X])
+    assert global_states() == before
+
+
 def test_checks_in_several_threads_do_not_disturb_each_other():
     verdicts = []
 

@@ -280,6 +280,10 @@ def test_what_drowns_in_the_outputs_is_never_certified(offset, factor):
     assert verdict(*pair, X) in (["inconclusive", "pass"] if factor == 0 else ["inconclusive"])
 
 
+def test_a_slope_of_0_is_not_certified_where_only_large_steps_move_the_output():
+    assert verdict(lambda x: 1 + 1e-14 * x, lambda dy, x: 0 * x, X) != "pass"
+
+
 def test_a_gradient_that_is_only_rounding_of_zero_passes():
     def backward(dy, x):
         return softmax_backward(np.full(x.shape, dy), x)
@@ -419,6 +423,25 @@ def test_one_wrong_kink_in_a_large_input_is_found_in_fast_mode():
     assert report.verdict == "fail"
     assert report.rows[0].worst == 5 * 40 + 7
     assert verdict(forward, lambda dy, x: dy * (x > 0), x, mode="fast") == "pass"
+
+
+def test_where_kinks_of_overlapping_windows_meet_fast_mode_looks_beside():
+    def windows(x):
+        return np.lib.stride_tricks.sliding_window_view(x, (2, 2)).reshape(-1, 4)
+
+    cells = windows(np.arange(25).reshape(5, 5))
+
+    def backward(dy, x):
+        dx = np.zeros(25)
+        np.add.at(dx, cells[np.arange(16), windows(x).argmax(axis=1)], dy)
+        return dx.reshape(5, 5)
+
+    def forward(x):
+        return windows(x).max(axis=1).sum()
+
+    for x in (np.ones((5, 5)), np.floor(np.arange(25) / 3).reshape(5, 5) % 3):
+        assert verdict(forward, backward, x, mode="fast") == "pass"
+        assert verdict(forward, lambda dy, x: 1.2 * backward(dy, x), x, mode="fast") == "fail"
 
 
 def test_many_kinks_at_once_are_no_failure_in_fast_mode():

@@ -34,6 +34,12 @@ def test_the_jacobian_of_a_number_has_one_column():
     )
 
 
+def test_every_column_of_the_jacobian_is_measured_at_the_same_place():
+    x = np.array([3.0, 5.0, 7.0])
+    found = jacobian(lambda inputs: [np.prod(inputs[0] ** 2)], [x], 0)
+    assert found[0] == pytest.approx(2 * np.prod(x) ** 2 / x, rel=1e-9)
+
+
 def test_the_gradient_is_measured_at_other_inputs_too():
     evidence = evidence_of(lambda dy: [None, None])
     other = [np.ones(3), np.array([1.0, 2.0, 3.0])]

@@ -15,8 +15,6 @@ from minicnn.gradcheck.oracle import (
     RUNGS,
     SMOOTH,
     UNRESOLVED,
-    Slope,
-    _support,
     ladder,
     measure,
 )
@@ -24,7 +22,7 @@ from minicnn.gradcheck.subject import from_pair
 
 
 def slopes(function, x):
-    """Return all slopes of a function of one number, as (value, bound, low, high, kind, sure)."""
+    """Return all slopes of a function of one number, as (value, bound, low, high, kind)."""
     x = np.array([x])
     ground = Ground(from_pair(function, lambda dy, x: dy, [x], cache=False), [0])
     scale = typical_size(x)
@@ -35,7 +33,7 @@ def slopes(function, x):
     found = []
     for slope in measure(curve, ground.values, ground.noise, 1.0):
         numbers = [float(part[0]) / scale for part in slope[:4]]
-        found.append((*numbers, int(slope.kind[0]), bool(slope.sure[0])))
+        found.append((*numbers, int(slope.kind[0])))
     return found
 
 
@@ -106,17 +104,13 @@ WITHOUT = {
         0.3,
     ),
 }
-HIDDEN_ROUNDING = {
-    "cancellation": (lambda x: (1e8 + x**2) - 1e8, 0.7, 1.4),
-    "float32 inside": (lambda x: np.sin(x.astype(np.float32)).astype(float), 0.7, np.cos(0.7)),
-}
 
 
 @pytest.mark.parametrize(("function", "x", "truth"), SMOOTH_ONES.values(), ids=SMOOTH_ONES)
 def test_every_bound_on_a_smooth_function_holds_and_the_last_is_sharp(function, x, truth):
     found = slopes(function, x)
-    for value, bound, _low, _high, kind, sure in found:
-        if kind in (SMOOTH, LOW_ORDER) or sure:
+    for value, bound, _low, _high, kind in found:
+        if kind in (SMOOTH, LOW_ORDER):
             assert abs(value - truth) <= bound
     assert found[-1][4] == SMOOTH
     assert found[-1][1] <= 2e-5 * max(abs(truth), 1e-6)
@@ -136,53 +130,26 @@ def test_where_only_the_second_derivative_jumps_the_bound_shrinks_with_the_ladde
 @pytest.mark.parametrize(("function", "x", "low", "high"), KINKS.values(), ids=KINKS)
 def test_a_kink_is_seen_with_both_of_its_slopes(function, x, low, high):
     found = slopes(function, x)
-    for value, bound, lowest, highest, kind, _ in found:
+    for value, bound, lowest, highest, kind in found:
         assert kind == KINK
         rounding = 1e-15 * max(abs(low), abs(high))
         assert abs(lowest - low) <= bound + rounding
         assert abs(highest - high) <= bound + rounding
         assert lowest <= value <= highest
-    assert found[-1][5]
     assert found[-1][1] < 1e-3 * (high - low)
 
 
 @pytest.mark.parametrize(("function", "x"), WITHOUT.values(), ids=WITHOUT)
 def test_where_there_is_no_derivative_nothing_is_claimed(function, x):
-    for value, bound, _low, _high, kind, sure in slopes(function, x):
+    for value, bound, _low, _high, kind in slopes(function, x):
         assert kind == UNRESOLVED
-        assert not sure
         assert not bound <= 0.1 * abs(value)
-
-
-@pytest.mark.parametrize(("function", "x", "truth"), HIDDEN_ROUNDING.values(), ids=HIDDEN_ROUNDING)
-def test_rounding_inside_the_function_does_not_make_it_sure_of_a_wrong_slope(function, x, truth):
-    for offset in np.linspace(0, 1e-3, 20):
-        for value, bound, *_, sure in slopes(lambda t, by=offset: function(t + by), x):
-            if sure:
-                assert abs(value - truth) <= bound + 2e-3
-
-
-@pytest.mark.parametrize("frequency", [3e4, 1e5, 3e5, 1e6, 3e6])
-@pytest.mark.parametrize("x", [0.7, 0.9, 1.3])
-def test_an_oscillation_between_the_steps_does_not_make_it_sure(frequency, x):
-    found = slopes(lambda t: np.sin(frequency * t), x)
-    truth = frequency * np.cos(frequency * x)
-    # the last bit of x alone turns the sine a little
-    room = 1e-15 * frequency**2
-    assert all(abs(value - truth) <= bound + room for value, bound, *_, sure in found if sure)
-
-
-def test_one_ladder_alone_is_not_sure_and_a_second_makes_it_so():
-    (*_, first), (*_, second) = slopes(np.sin, 1.0)[:2]
-    assert not first
-    assert second
 
 
 def test_a_function_with_several_kinks_close_together_is_settled_by_the_lowest_ladders():
     found = slopes(lambda x: np.abs(x - 0.5) + np.abs(x - 0.5 - 1e-7), 0.5)
-    _, bound, low, high, kind, sure = found[-1]
+    _, bound, low, high, kind = found[-1]
     assert kind == KINK
-    assert sure
     assert (low, high) == pytest.approx((-2, 0), abs=bound + 1e-6)
 
 
@@ -254,9 +221,9 @@ def test_the_error_is_within_the_bound_on_random_smooth_functions(names, x):
         for name in names:
             truth *= PARTS[name][1](value)
             value = PARTS[name][0](value)
-        lifted = "lift" in names[:-1] or "stretch" in names  # then x + 1e5 loses digits inside
-        for measured, bound, *_, sure in slopes(function, x):
-            if sure or not lifted:
+        lifted = "lift" in names  # then rounding inside, which nobody tells the oracle of
+        for measured, bound, _low, _high, kind in slopes(function, x):
+            if kind != UNRESOLVED and not lifted:
                 assert abs(measured - truth) <= bound + 1e-9 * abs(truth)
 
 
@@ -291,17 +258,3 @@ def test_the_bound_covers_rounding_that_is_known(size):
     known = (slope.kind == SMOOTH) | (slope.kind == LOW_ORDER)
     assert np.count_nonzero(known) > 100
     assert np.all(np.abs(slope.value - 20 * np.cos(20.0))[known] <= slope.bound[known])
-
-
-def test_a_vague_ladder_does_not_support_a_sharp_one_and_two_alike_do():
-    def told(value, bound, kind):
-        one = [np.array([part]) for part in (value, bound, value, value, kind, False)]
-        return Slope(*one)
-
-    sharp = told(1.0, 1e-9, SMOOTH)
-    assert _support(sharp, told(1.0, 2e-9, SMOOTH))
-    assert _support(told(1.0, 1e-3, UNRESOLVED), told(1.01, 1e-2, UNRESOLVED))
-    assert not _support(sharp, told(1.0, 1e-3, UNRESOLVED))
-    assert not _support(sharp, told(1.1, 2e-9, SMOOTH))
-    assert not _support(sharp, told(1.0, 2e-9, KINK))
-    assert not _support(told(0.0, 1.0, UNRESOLVED), told(0.0, 1.0, UNRESOLVED))

@@ -250,6 +250,29 @@ def test_a_backward_that_uses_what_an_earlier_forward_saved():
     assert report.causes[0].cause == "stale"
 
 
+def test_a_backward_that_is_one_forward_behind():
+    memory = []
+
+    def forward(x):
+        memory.append(x.copy())
+        return np.sin(x)
+
+    report = gradcheck_pair(
+        forward,
+        lambda dy, x: dy * np.cos(memory[-2]),
+        [X],
+        cache=False,
+        raise_exception=False,
+    )
+    assert report.verdict == "fail"
+    assert report.causes[0].cause == "stale"
+
+
+def test_dy_of_outputs_that_are_left_out_stays_0():
+    with np.errstate(all="ignore"):
+        assert findings(np.log, lambda dy, x: dy / x, np.array([0.0, 1.0, 2.0])) == set()
+
+
 def test_a_memory_that_keeps_the_right_values_is_no_mistake():
     memory = {}
 

@@ -135,7 +135,9 @@ def test_a_text_of_several_lines_within_keeps_the_report_short():
 
 
 def test_the_longest_report_has_25_lines_and_keeps_its_cause():
-    report = made(*[(3, 4)] * 14, findings=[Finding("dtype", "dx")] * 9, notes=["a note"] * 9)
+    report = made(
+        *[(3, 4)] * 14, findings=[Finding("dtype", f"d{i}") for i in range(9)], notes=["a note"] * 9
+    )
     report.hints = [Hint("sign", "dx: minus", 0.0)] * 3
     report.repeat = "python check.py"
     lines = str(report).splitlines()
@@ -171,6 +173,11 @@ def test_a_passing_report_names_no_cause_and_draws_no_map():
     assert "likely cause" not in text
     assert "map" not in text
     assert report.to_dict()["causes"] == []
+
+
+def test_what_a_passing_report_could_blame_stays_unsaid():
+    report = made((2,), state=RIGHT, hints=[Hint("sign", "dx: minus", 0.0)])
+    assert "likely cause" not in str(report)
 
 
 def test_many_inputs_are_counted():

@@ -351,6 +351,14 @@ def test_second_derivatives_of_a_product_by_both_and_by_dy():
     assert [report.names[row.place.position] for row in report.rows] == ["a", "b", "dy"]
 
 
+def test_the_second_derivative_is_that_of_the_gradient():
+    report = gradgradcheck(lambda x: x**3, tensor(X))
+    of_x, of_dy = (row.measured.reshape(X.shape) for row in report.rows)
+    dy = signs(np.random.default_rng(1), X.shape)
+    assert of_x / of_dy == pytest.approx(6 * X * dy / (3 * X**2), rel=1e-6)
+    assert report.name == "the gradient of the function"
+
+
 @pytest.mark.parametrize(
     "function",
     [minicnn.tanh, lambda x: x**3, lambda x: (x.exp(), x.tanh().sum())],
