@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.gradcheck.oracle import FIRST, KINK, LOWER, SMOOTH, UNRESOLVED, Slope, ladder, measure
-from minicnn.gradcheck.subject import Subject
+from minicnn.gradcheck.oracle import FIRST, KINK, LOWER, SMOOTH, Slope, ladder, measure
+from minicnn.gradcheck.subject import Subject, signs
 from minicnn_kernels.arrays import Array
 
 STATES = UNMEASURED, RIGHT, AT_KINK, VANISHING, EXCUSED, INCONCLUSIVE, WRONG = range(7)
 SCATTERED = np.array([-1, -0.83, -0.71, -0.52, -0.33, -0.14, 0.11, 0.29, 0.47, 0.64, 0.87, 1])
+WILD = 0.05  # a curve of which so much is left over is not smooth at all
 ROUGH = 40  # an error counts if it is so many times what a smooth curve leaves over
 FAR_STEPS = (2.0**5, 2.0**10, 2.0**20)
 VISIBLE = 1e-4  # a claim below this share of the slopes far off can hide in rounding
@@ -294,10 +295,13 @@ class Comparison:
             if one.state != WRONG or len(one.kinked) or not np.isfinite(one.claimed):
                 continue
             h = min(one.step, FIRST / LOWER)
-            values = np.array([curve(h * t)[self.ground.values.size + k] for t in SCATTERED])
+            output = self.ground.values.size + k
+            values = np.array([curve(h * t)[output] - self.center[output] for t in SCATTERED])
             powers = SCATTERED[:, None] ** np.arange(6)
             rest = np.abs(values - powers @ (np.linalg.pinv(powers) @ values)).max()
-            if not abs(one.claimed - one.measured) * h > ROUGH * rest:
+            span = np.ptp(values)
+            wild = rest > WILD * span and span > 16 * self.noise[output]
+            if wild or not abs(one.claimed - one.measured) * h > ROUGH * rest:
                 return False
         return True
 
@@ -334,7 +338,7 @@ class Comparison:
             judged = [self._judged(slope, k, claimed[k], floor) for k in range(len(claimed))]
             state = max(one.state for one in judged)
             plain = np.all(slope.kind == SMOOTH)
-            enough = 0 if any(one.is_gross for one in judged) else 2
+            enough = 1 if any(one.is_gross for one in judged) else 2
             settled = state == WRONG or lost
             if state in (RIGHT, AT_KINK) or (settled and plain and depth >= enough):
                 break
@@ -417,7 +421,7 @@ class Comparison:
         for distance in NEIGHBOURS:
             h = distance / 64
             if 16 * self.noise[output] / h < error:  # else rounding hides what is looked for
-                offset = self.scale * rng.uniform(-1, 1, self.size) * distance
+                offset = self.scale * signs(rng, (self.size,)) * distance
                 curve = self.curve(direction, offset)
                 slopes.append(float(curve(h)[output] - curve(-h)[output]) / (2 * h))
                 blur = max(blur, 4 * float(self.noise[output]) / h)
@@ -443,10 +447,12 @@ class Comparison:
             ends = dy[read] * np.stack([slope.low[:outputs][read], slope.high[:outputs][read]])
             low, high = float(ends.min(axis=0).sum()), float(ends.max(axis=0).sum())
             bounds = np.abs(dy[read]) * slope.bound[:outputs][read]
+            sure = bool(np.all(slope.sure[:outputs][read]))
             bound = float(min(bounds.sum(), 3 * np.sqrt(np.square(bounds).sum())))
         else:
             low = high = float(slope.value[outputs + k])
             bound = float(slope.bound[outputs + k])
+            sure = bool(slope.sure[outputs + k])
         measured = float(np.clip(claimed, low, high)) if np.isfinite(claimed) else (low + high) / 2
         tolerance = float(self._tolerance(np.asarray(claimed), np.asarray(measured), floor))
         error = abs(claimed - measured)
@@ -454,8 +460,7 @@ class Comparison:
         if blurred or not np.isfinite(bound + measured):
             state = INCONCLUSIVE  # blurred: a kink too close to tell from one at x
         elif not error <= tolerance + 5 * bound:  # NaN is wrong
-            unclear = slope.kind[outputs + k] == UNRESOLVED and not len(kinked)
-            state = INCONCLUSIVE if unclear and np.isfinite(claimed) else WRONG
+            state = WRONG if sure or not np.isfinite(claimed) else INCONCLUSIVE
         elif error <= tolerance + bound and bound <= RESOLVED * tolerance:
             state = AT_KINK if len(kinked) else RIGHT
         else:

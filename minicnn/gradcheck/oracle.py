@@ -11,8 +11,7 @@ h, h/2, h/4, h/8, and how the quotients change from rung to rung shows what is t
     smooth      D changes 4 times less with each halving; R - L halves
     low order   D changes 2 times less (x|x| at 0, the joints of Huber's loss)
     kink        R - L stays: the one-sided derivatives differ at x itself
-    noisy       nothing but rounding is seen in the changes: a wider ladder may tell more
-    unresolved  none of these: a kink nearby, infinite slope; a lower ladder may tell
+    unresolved  none of these: rounding, a kink nearby, or infinite slope; a lower ladder may tell
 
 Steps are powers of two, so that x + h is exact wherever it can be.  Everything is done for all
 outputs at once, each output with a kind of its own.
@@ -34,8 +33,8 @@ RUNGS = 4
 FIRST = 2.0**-10  # largest step of the first ladder, relative to the scale of the input
 LOWER = 2.0**-5  # from one ladder to the next
 LADDERS = 7
-KINDS = UNRESOLVED, NOISY, LOW_ORDER, SMOOTH, KINK = range(5)
-LOUD = 100  # what is so many times the known noise is structure, not noise
+VAGUE = 64.0  # a bound so many times another one cannot support it
+KINDS = UNRESOLVED, LOW_ORDER, SMOOTH, KINK = range(4)
 
 Curve = Callable[[float], Array]  # t -> all outputs at x + t u, raveled
 
@@ -48,8 +47,10 @@ class Slope(NamedTuple):
         bound: how far `value` may be from the truth (at a kink: `low` and `high`).
         low: the smaller one-sided derivative at a kink; `value` elsewhere.
         high: the larger one.
-        kind: UNRESOLVED, NOISY, LOW_ORDER, SMOOTH or KINK.
+        kind: UNRESOLVED, LOW_ORDER, SMOOTH or KINK.
         step: the largest step of the ladder that measured.
+        sure: whether a second ladder says the same.  One alone may be fooled: by oscillations
+            between its steps, or by rounding that is larger than `noise` tells.
     """
 
     value: Array
@@ -58,6 +59,7 @@ class Slope(NamedTuple):
     high: Array
     kind: Array
     step: Array
+    sure: Array
 
     def merged(self, other: Slope, take: Array) -> Slope:
         """Return this slope with the outputs marked in `take` from the other."""
@@ -85,8 +87,10 @@ def measure(curve: Curve, center: Array, noise: Array, scale: float) -> Iterator
         if not np.all((best.kind == SMOOTH) | (best.bound <= 8 * rounding)):
             break
         wider = ladder(curve, center, noise, wide)
-        best = best.merged(wider, _better(wider, best))
+        best = _joined(best, wider, _better(wider, best))
         yield best
+    rival = best._replace(bound=np.full_like(best.bound, np.inf))
+    jumpy = (best.kind == UNRESOLVED) & (best.value != 0)
     for depth in range(1, LADDERS):
         top = h * LOWER**depth
         if np.all(noise > top * (np.abs(best.value) + best.high - best.low)):
@@ -97,7 +101,11 @@ def measure(curve: Curve, center: Array, noise: Array, scale: float) -> Iterator
         kink_is_here = (best.kind != KINK) & (lower.kind == KINK) & _stands_out(lower)
         same = (best.kind == KINK) == (lower.kind == KINK)
         better = same & _better(lower, best)
-        best = best.merged(lower, kink_was_beside | kink_is_here | better)
+        outvoted = ~best.sure & _support(rival, lower)
+        rival = rival.merged(lower, _contradicts(lower, best))
+        best = _joined(best, lower, kink_was_beside | kink_is_here | better | outvoted)
+        stairs = jumpy & (best.value == 0)  # flat between jumps: what is meant, nobody can tell
+        best = best._replace(sure=(best.sure | outvoted) & ~stairs)
         yield best
 
 
@@ -159,16 +167,44 @@ def _classified(d: Array, r: Array, left: Array, noise: Array) -> Slope:
         ],
         4 * np.abs(d - d[3]).max(axis=0) + gap[3] + 4 * finest,
     )
-    quiet = np.all(change <= LOUD * noise[1:], axis=0) & np.all(gap <= 2 * LOUD * noise, axis=0)
-    rest = np.where(quiet, NOISY, UNRESOLVED)
-    kind = np.select(conditions, [SMOOTH, SMOOTH, KINK, LOW_ORDER], rest)
+    kind = np.select(conditions, [SMOOTH, SMOOTH, KINK, LOW_ORDER], UNRESOLVED)
     broken = ~np.isfinite(d).all(axis=0) | ~np.isfinite(r).all(axis=0)
     value = np.where(broken, np.nan, value)
     bound = np.where(broken, np.inf, bound)
     kind = np.where(broken, UNRESOLVED, kind)
     at_kink = kind == KINK
     low, high = np.where(at_kink, low, value), np.where(at_kink, high, value)
-    return Slope(value, bound, low, high, kind, np.zeros(kind.shape))
+    return Slope(value, bound, low, high, kind, np.zeros(kind.shape), np.zeros(kind.shape, bool))
+
+
+def _joined(old: Slope, new: Slope, take: Array) -> Slope:
+    """Return the old slope with the outputs in `take` from the new one; both may support it."""
+    support = _support(old, new)
+    sure = np.where(take, support, old.sure | support)
+    return old.merged(new, take)._replace(sure=sure)
+
+
+def _support(old: Slope, new: Slope) -> Array:
+    """Say where two ladders tell the same, neither much more vaguely than the other."""
+    room = old.bound + new.bound
+    same = (np.abs(old.low - new.low) <= room) & (np.abs(old.high - new.high) <= room)
+    vague = np.maximum(old.bound, new.bound) > VAGUE * np.minimum(old.bound, new.bound)
+    resolved = (old.kind != UNRESOLVED) & (new.kind != UNRESOLVED)
+    kinked = (old.kind == KINK) == (new.kind == KINK)
+    return np.asarray(same & kinked & _sharp(old) & _sharp(new) & (resolved | ~vague))
+
+
+def _contradicts(new: Slope, old: Slope) -> Array:
+    """Say where a ladder tells clearly another slope; outputs that do not move tell nothing."""
+    moved = (new.value != 0) | (new.high > new.low)
+    near = np.abs(new.value - old.value) <= new.bound + old.bound
+    return np.asarray(_sharp(new) & moved & ~near)
+
+
+def _sharp(slope: Slope) -> Array:
+    """Say where a ladder knows the slope: to a tenth at least, if it found no order in it."""
+    known = (slope.kind != UNRESOLVED) | (slope.bound <= 0.1 * np.abs(slope.value))
+    return np.asarray(known & np.isfinite(slope.bound))
 
 
 def _better(new: Slope, old: Slope) -> Array:

@@ -94,7 +94,8 @@ class Search:
         comparison: the function and its claimed gradients.
         seed: of the random directions.
         tick: called with the number of directions looked along, for a progress bar.
-        patience: seconds that measuring a wrong gradient element by element may take in fast mode.
+        patience: seconds that measuring a wrong gradient element by element may take in fast mode;
+            if that is too short, only some are measured.
     """
 
     def __init__(
@@ -132,10 +133,10 @@ class Search:
             failed, start = None, time.perf_counter()
             for direction in self._directions(row.place):
                 judgement = self.along(direction)
-                undecided = judgement.state == WRONG and len(judgement.kinked)
-                if undecided and self._blamed(row, direction):
-                    undecided = False  # one element alone is wrong at its kink
-                if undecided or judgement.state == INCONCLUSIVE:
+                kinked = judgement.state >= INCONCLUSIVE and len(judgement.kinked)
+                if kinked and self._blamed(row, direction):
+                    judgement = judgement._replace(state=WRONG)  # one element alone, at its kink
+                elif kinked or judgement.state == INCONCLUSIVE:
                     judgement = self.beside.judge(direction)  # too many kinks meet at x itself
                 row.directions.append(judgement.state)
                 if judgement.state == WRONG and failed is None:

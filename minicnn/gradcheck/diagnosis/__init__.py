@@ -13,6 +13,7 @@ gradient dy but for three.  Read the hypotheses as a list of the mistakes that e
     pooling.py     the same for windows, and the wrong winners in them
     local.py       the wrong function of x and y as local derivative
     terms.py       a term that is missing, or one too many
+    regions.py     some elements only: a few, a block, a row, one in each row
     precision.py   rounding to float32
 """
 
@@ -31,6 +32,7 @@ from minicnn.gradcheck.diagnosis import (
     plain,
     pooling,
     precision,
+    regions,
     scale,
     terms,
     upstream,
@@ -38,7 +40,12 @@ from minicnn.gradcheck.diagnosis import (
 from minicnn.gradcheck.diagnosis.case import Case, Hypothesis
 from minicnn.gradcheck.evidence import Evidence
 
-MOST_HINTS = 3
+MOST_HINTS = 2
+ALIKE = [
+    {"missing-term", "extra-term", "local-derivative"},
+    {"factor", "sign", "partial", "local-derivative", "extra-term", "missing-term"},
+    {"permuted", "transposed", "shifted", "turned"},
+]
 HYPOTHESES: list[Hypothesis] = [
     scale.sign,
     scale.factor,
@@ -50,6 +57,7 @@ HYPOTHESES: list[Hypothesis] = [
     order.gradient_shifted,
     order.swapped,
     order.dy_moved,
+    order.dy_unmoved,
     order.dy_rearranged,
     order.forward_instead_of_backward,
     order.at_other_inputs,
@@ -73,7 +81,15 @@ HYPOTHESES: list[Hypothesis] = [
     order.gradient_permuted,
     parts.dropped,
     parts.partial_garbage,
-    parts.few_elements,
+    parts.one_use,
+    parts.one_gets_all,
+    regions.few_elements,
+    regions.region,
+    regions.one_in_each_row,
+    regions.where_it_should_be_zero,
+    regions.by_flag,
+    regions.summed,
+    local.at_each_element,
 ]
 
 
@@ -92,13 +108,14 @@ def _diagnose(evidence: Evidence) -> list[Hint]:
         hints = certain(case)
         if hints:
             return hints
+    case.complete()
     if case.right.shape != case.x.shape or not case.is_wrong or not case.repeats:
         return []
     for known in (plain.should_be_zero, precision.rounding):
         hints = known(case)
         if hints:
             return hints
-    return _explanations(case)
+    return _explanations(case) or precision.small_error(case)
 
 
 def _explanations(case: Case) -> list[Hint]:
@@ -113,4 +130,14 @@ def _explanations(case: Case) -> list[Hint]:
                 hint = Hint(candidate.cause, candidate.text, misfit)
                 accepted[candidate.cause] = (candidate.rank, hint)
     ordered = sorted(accepted.values(), key=lambda entry: (entry[0], entry[1].misfit))
-    return [hint for _, hint in ordered[:MOST_HINTS]]
+    told = ordered[:1]
+    for rank, hint in ordered[1:MOST_HINTS]:
+        first_rank, first = told[0]
+        if first_rank >= 2 and rank <= first_rank + 1 and not _same_matter(first, hint):
+            told.append((rank, hint))
+    return [hint for _, hint in told]
+
+
+def _same_matter(first: Hint, second: Hint) -> bool:
+    """Would the second hint repeat the first, or contradict it?"""
+    return any({first.cause, second.cause} <= causes for causes in ALIKE)

@@ -16,6 +16,7 @@ from minicnn.gradcheck.diagnosis.case import Candidate, Case, Trial
 from minicnn_kernels.arrays import Array
 
 MOST_TABLE_PAIRS = 4000
+MOST_PLACES = 1000  # of an elementwise function: a sample of them stands for all
 
 
 def _normal_cdf(v: Array) -> Array:
@@ -46,6 +47,8 @@ class Pairs(NamedTuple):
 def pairs(case: Case) -> Pairs | None:
     """Collect the pairs at which either derivative is not zero."""
     J, A = case.jacobian, case.claimed
+    if J is None and case.own is not None:
+        return _pairs_of_large(case, *case.own)
     if J is None or A is None or np.isnan(J).any() or not J.size or len(case.y) > 1:
         return None
     scale = max(np.abs(J).max(), np.abs(A).max())
@@ -60,18 +63,33 @@ def pairs(case: Case) -> Pairs | None:
     rows, columns = np.nonzero(used)
     if not 3 <= len(rows) <= MOST_TABLE_PAIRS:
         return None
+    return _pairs_at(case, rows, columns, J[rows, columns], A[rows, columns])
+
+
+def _pairs_of_large(case: Case, right: Array, claimed: Array) -> Pairs | None:
+    """Collect the pairs of an elementwise function whose Jacobian is too large."""
+    places = np.flatnonzero(np.isfinite(right) & ~case.unknown)
+    if len(places) < max(3, case.x.size / 2):
+        return None
+    if len(places) > MOST_PLACES:
+        places = np.sort(np.random.default_rng(0).choice(places, MOST_PLACES, replace=False))
+    return _pairs_at(case, places, places, right.ravel()[places], claimed.ravel()[places])
+
+
+def _pairs_at(case: Case, rows: Array, columns: Array, right: Array, claimed: Array) -> Pairs:
     x, y = case.x.ravel(), case.y[0].ravel()
-    variables = {"y": y[rows], "x": x[columns]}
+    name, output = case.name(), "the output" if "y" in case.evidence.names else "y"
+    variables = {output: y[rows], name: x[columns]}
     if x.size == y.size and np.any(rows != columns):
-        variables["y at the place of dx"] = y[columns]
-        variables["x at the place of dy"] = x[rows]
+        variables[f"{output} at the place of dx"] = y[columns]
+        variables[f"{name} at the place of dy"] = x[rows]
     for j, other in case.others:
         values = _beside(other, case.x.shape, columns)
         if values is None:
             values = _beside(other, case.y[0].shape, rows)
         if values is not None:
             variables[case.name(j)] = values
-    right, claimed = J[rows, columns], A[rows, columns]
+    scale = max(np.abs(right).max(), np.abs(claimed).max())
     tolerance = min(1e-6, 0.01 * float(np.abs(claimed - right).max()) / scale)
     return Pairs(rows, columns, right, claimed, variables, tolerance)
 
@@ -160,10 +178,9 @@ def derivative(case: Case) -> Iterator[Candidate]:
         return
     measured = _lookup(found.right, found._replace(tolerance=1e-6))
     right = f"; measured is {measured}" if measured else ""
-    right = right if right else "; measured is something else"
     name = _constant(found.claimed)
     if name is not None and len(found.claimed) >= 4 and not _constant(found.right):
-        text = f"each dy counts times {name}, whatever x is{right}"
+        text = f"each dy counts times {name}, whatever {case.name()} is{right}"
         yield _candidate(case, "local-derivative", text, found, found.claimed, 3.2)
     claimed = _lookup(found.claimed, found)
     if claimed is not None and claimed != measured:
@@ -197,6 +214,8 @@ def _candidate(
     case: Case, cause: str, text: str, found: Pairs, values: Array, rank: float
 ) -> Candidate:
     def predict(trial: Trial) -> Array:
+        if case.jacobian is None and case.own is not None:
+            return case.own[1] * trial.dy[0]
         dx = np.zeros(case.x.size)
         np.add.at(dx, found.columns, trial.dy[0].ravel()[found.rows] * values)
         return dx.reshape(case.x.shape)
@@ -245,10 +264,16 @@ def _match(values: Array, guess: Array, told: str, tolerance: float) -> str | No
     scale = np.abs(values).max()
     for c in CONSTANTS:
         if np.abs(values - c * guess).max() <= tolerance * scale:
-            return (
-                told if c == 1 else f"-{_grouped(told)}" if c == -1 else f"{c:g} {_grouped(told)}"
-            )
+            return _multiple(c, told)
     return None
+
+
+def _multiple(c: float, told: str) -> str:
+    if c == 1:
+        return told
+    if told.startswith("1 / "):
+        return f"{c:g}{told[1:]}"
+    return f"-{_grouped(told)}" if c == -1 else f"{c:g} {_grouped(told)}"
 
 
 def _grouped(told: str) -> str:
@@ -263,7 +288,10 @@ def sides(case: Case) -> Iterator[Candidate]:
     found = pairs(case)
     if found is None or len(found.rows) < 8:
         return
-    for name, v in sorted(found.variables.items()):  # x before y
+    variables = [(case.name(), case.x.ravel()[found.columns])]
+    variables += [pair for pair in sorted(found.variables.items()) if pair[0] != case.name()]
+    variables.append((f"|{case.name()}|", np.abs(variables[0][1])))
+    for name, v in variables:
         if 2 * len(np.unique(v)) < len(v):
             continue
         told = _by_side(name, v, found)
@@ -274,12 +302,22 @@ def sides(case: Case) -> Iterator[Candidate]:
 
 def _by_side(name: str, v: Array, found: Pairs) -> str | None:
     order = np.argsort(v, kind="stable")
-    labels = [_label(found.right[k], found.claimed[k], found) for k in order]
+    labels: list[str] = []
+    for k in order:
+        labels.append(_label(found.right[k], found.claimed[k], found))
+        if len(set(labels)) > 4:
+            return None
+    pieces = _runs(v[order], labels, name)
+    return f"the derivative is {pieces}" if pieces else None
+
+
+def _runs(v: Array, labels: list[str], name: str) -> str | None:
+    """Say from where to where each label holds; None if labels at random might do the same."""
     runs: list[tuple[str, list[float]]] = []
-    for k, label in zip(order, labels, strict=True):
+    for value, label in zip(v.tolist(), labels, strict=True):
         if not runs or runs[-1][0] != label:
             runs.append((label, []))
-        runs[-1][1].append(float(v[k]))
+        runs[-1][1].append(value)
     if not 2 <= len(runs) <= 4 or (len(runs) > 2 and min(len(vs) for _, vs in runs) < 3):
         return None
     # how likely is it that labels at random would stand in so few runs?
@@ -287,7 +325,7 @@ def _by_side(name: str, v: Array, found: Pairs) -> str | None:
     if ways < 400 * len(runs) or max(len(values) for _, values in runs) < 4:
         return None
     pieces = [f"{label} for {name} from {min(vs):.3g} to {max(vs):.3g}" for label, vs in runs]
-    return "the derivative is " + ", ".join(pieces)
+    return ", ".join(pieces)
 
 
 def _label(right: float, claimed: float, found: Pairs) -> str:
@@ -303,6 +341,62 @@ def _label(right: float, claimed: float, found: Pairs) -> str:
     return f"{claimed:.5g} where it should be 0"
 
 
+def at_each_element(case: Case) -> Iterator[Candidate]:
+    """The derivative depends on the own element only, and is another function of it."""
+    both = _own_derivatives(case)
+    if both is None or case.error < 5e-7:
+        return
+    J, A = both
+    known = np.isfinite(J) & ~case.unknown
+    scale = max(np.abs(J[known]).max(initial=0), np.abs(A[known]).max(initial=0))
+    gap = np.where(known, np.abs(A - J), 0.0)
+    wrong = gap > 1e-6 * scale
+    if np.count_nonzero(wrong) < 2 or np.count_nonzero(known) < 4:
+        return
+    place = np.unravel_index(int(gap.argmax()), gap.shape)
+    where = f"{case.name()}[{', '.join(map(str, place))}] = {case.x[place]:.4g}"
+    text = f"each output depends on one element of {case.name()} only, or sums up such: at {where} "
+    if case.y[0].shape == case.x.shape:
+        text = f"each output depends on one element of {case.name()} only: at {where} "
+    text += f"the derivative is taken as {A[place]:.5g}, measured is {J[place]:.5g}"
+    v, labels = case.x[known], np.where(wrong[known], "wrong", "right")
+    for name, key in ((case.name(), v), (f"|{case.name()}|", np.abs(v))):
+        order = np.argsort(key, kind="stable")
+        runs = _runs(key[order], labels[order].tolist(), name)
+        if runs is not None:
+            text += f"; it is {runs}"
+            break
+    whole = case.y[0].shape != case.x.shape
+
+    def predict(t: Trial) -> Array:
+        return A * (t.dy[0].ravel()[0] if whole else t.dy[0])
+
+    yield Candidate("local-derivative", text, predict, 9.5)
+
+
+def _own_derivatives(case: Case) -> tuple[Array, Array] | None:
+    """Return (right, claimed) if the derivative at each element depends on that element only."""
+    if case.own is not None:
+        return case.own
+    if case.outputs != 1 or case.jacobian is None or case.x.size < 4 or case.unknown.any():
+        return None
+    dy = float(case.dy[0].ravel()[0])
+    J, A = case.jacobian.reshape(case.x.shape), case.found / dy
+    if any(not np.allclose(t.found, A * t.dy[0].ravel()[0], rtol=1e-9) for t in case.trials):
+        return None
+    random = np.random.default_rng(0)
+    half = random.permutation(case.x.size).reshape(case.x.shape) % 2 == 0
+    shuffled = random.permutation(case.x.ravel()).reshape(case.x.shape)
+    for mine in (half, ~half):
+        direction = np.where(mine, random.choice([-1.0, 1.0], case.x.shape), 0.0)
+        moved = list(case.evidence.inputs)
+        moved[case.position] = np.where(mine, case.x, shuffled)
+        slope, expected = case.slope_at(moved, direction), dy * float((J * direction).sum())
+        if not abs(slope - expected) <= 1e-6 * abs(dy) * float(np.abs(J[mine]).sum()):
+            return None
+    return J, A
+
+
 def largest_only(case: Case) -> Iterator[Candidate]:
     """Of all elements behind an output, only the largest (smallest, first, last) gets dy."""
     found = pairs(case)
@@ -314,7 +408,7 @@ def largest_only(case: Case) -> Iterator[Candidate]:
         return
     if len(found.rows) < 3 * count:
         return
-    x = found.variables["x"]
+    x = case.x.ravel()[found.columns]
     places = found.columns.astype(float)
     for told, key in [("largest", x), ("smallest", -x), ("first", -places), ("last", places)]:
         best = [max(np.flatnonzero(found.rows == m), key=key.__getitem__) for m in found.rows[used]]

@@ -41,8 +41,10 @@ def rearrangements(shape: tuple[int, ...]) -> Iterator[Rearrangement]:
                     f"with axis {k} read as {groups} x {shape[k] // groups} in the other order",
                     _shuffle(k, groups, shape),
                 )
-        for step in range(1, min(shape[k], 13)):
-            yield "shifted", f"rolled by {step} of {shape[k]} along axis {k}", _roll(step, (k,))
+        for step in range(1, min(shape[k] // 2 + 1, 13)):
+            yield "shifted", f"rolled by {step:+d} along axis {k}", _roll(step, (k,))
+            if 2 * step < shape[k]:
+                yield "shifted", f"rolled by {-step:+d} along axis {k}", _roll(-step, (k,))
     if len(long) > 1:
         for step in (1, -1):
             for axes in {tuple(long[-2:]), tuple(long[-3:])}:
@@ -107,7 +109,8 @@ def gradient_shifted(case: Case) -> Iterator[Candidate]:
     long = [k for k, n in enumerate(case.x.shape) if n > 2]
     pairs = [(k,) for k in long] + list(combinations(long, 2)) + list(combinations(long, 3))
     for axes in pairs:
-        for step in (1, -1, 2, -2):
+        most = 8 if len(axes) == 1 else 2
+        for step in (sign * n for n in range(1, most + 1) for sign in (1, -1)):
             if abs(step) * 2 > min(case.x.shape[k] for k in axes):
                 continue
             text = f"it is the right gradient moved by {step:+d} along {axes_text(axes)}"
@@ -127,7 +130,7 @@ def _shift(step: int, axes: tuple[int, ...]) -> Predict:
 
 def gradient_permuted(case: Case) -> Iterator[Candidate]:
     """dx = right[p] for some permutation p, the same for every dy."""
-    if len(case.trials) < 2 or case.unknown.any() or case.x.size < 4:
+    if len(case.trials) < 2 or case.unknown.any() or not 4 <= case.x.size <= 1500:
         return
     found = np.stack([trial.found.ravel() for trial in case.trials], axis=1)
     right = np.stack([trial.right.ravel() for trial in case.trials], axis=1)
@@ -179,6 +182,17 @@ def dy_moved(case: Case) -> Iterator[Candidate]:
     if case.y[0].shape != shape:
         text = f"it is dy reshaped to {shape}, with no axis moved"
         yield Candidate("permuted", text, lambda t: t.dy[0].reshape(shape), 2.4)
+
+
+def dy_unmoved(case: Case) -> Iterator[Candidate]:
+    """dx = dy, though the forward moves the elements to other places."""
+    J = case.jacobian
+    if J is None or J.shape[0] != J.shape[1] or case.y[0].shape != case.x.shape:
+        return
+    ones = np.abs(J - 1) < 1e-6
+    if (np.abs(J[~ones]) < 1e-6).all() and (ones.sum(axis=1) == 1).all():
+        text = "it is dy as it is, but the forward moves the elements to other places"
+        yield Candidate("permuted", text, lambda t: t.dy[0].copy(), 2.4)
 
 
 def _dy_transposed(order: tuple[int, ...]) -> Predict:

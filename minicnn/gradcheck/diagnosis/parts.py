@@ -11,8 +11,9 @@ from itertools import combinations, product
 
 import numpy as np
 
-from minicnn.gradcheck.diagnosis.case import EXACT, Candidate, Case, Predict, Trial
+from minicnn.gradcheck.diagnosis.case import Candidate, Case, Predict, Trial
 from minicnn.gradcheck.diagnosis.plain import axes_text
+from minicnn.gradcheck.diagnosis.regions import any_along, indices_text, wrong_elements
 from minicnn_kernels.arrays import Array
 
 
@@ -104,15 +105,15 @@ def _sections(size: int) -> list[tuple[str, slice]]:
 def partial_input(case: Case) -> Iterator[Candidate]:
     """dx is right for some indices along the axes of x, and 0 for the others."""
     x = case.x
-    inside = [_any_along(case.found, k) for k in range(x.ndim)]
-    full = [_any_along(case.right, k) for k in range(x.ndim)]
+    inside = [any_along(case.found, k) for k in range(x.ndim)]
+    full = [any_along(case.right, k) for k in range(x.ndim)]
     cut = [k for k in range(x.ndim) if (full[k] & ~inside[k]).any()]
     if not cut or not case.found.any():
         return
     box = np.ones(x.shape, bool)
     for k in cut:
         box &= inside[k].reshape([-1 if n == k else 1 for n in range(x.ndim)])
-    where = " and ".join(f"{_indices(inside[k])} of axis {k}" for k in cut)
+    where = " and ".join(f"{indices_text(inside[k])} of axis {k}" for k in cut)
     cause = "partial"
     if x.ndim >= 3 and all(_only_the_end_is_lost(inside[k], k, x.ndim) for k in cut):
         cause = "left-over"
@@ -120,23 +121,9 @@ def partial_input(case: Case) -> Iterator[Candidate]:
     yield Candidate(cause, text, lambda t: np.where(box, t.right, 0.0), 3.5)
 
 
-def _any_along(array: Array, axis: int) -> Array:
-    """Say for each index along `axis` whether any element there is not 0."""
-    return np.asarray(array.any(axis=tuple(n for n in range(array.ndim) if n != axis)))
-
-
 def _only_the_end_is_lost(inside: Array, axis: int, ndim: int) -> bool:
     kept = int(np.count_nonzero(inside))
     return axis >= 2 and bool(inside[:kept].all()) and len(inside) - kept <= 2 and kept > 1
-
-
-def _indices(inside: Array) -> str:
-    found = np.flatnonzero(inside)
-    if len(found) == 1:
-        return f"index {found[0]}"
-    if np.array_equal(found, np.arange(found[0], found[-1] + 1)):
-        return f"indices {found[0]} to {found[-1]}"
-    return f"indices {', '.join(map(str, found[:6]))}{', ...' if len(found) > 6 else ''}"
 
 
 def partial_garbage(case: Case) -> Iterator[Candidate]:
@@ -144,10 +131,10 @@ def partial_garbage(case: Case) -> Iterator[Candidate]:
     x = case.x
     if len(case.trials) < 2 or case.unknown.any():
         return
-    wrong = _wrong(case)
+    wrong = wrong_elements(case)
     for k in range(x.ndim):
-        right_rows = ~_any_along(wrong, k)
-        wrong_rows = ~_any_along(~wrong, k)
+        right_rows = ~any_along(wrong, k)
+        wrong_rows = ~any_along(~wrong, k)
         count = int(np.count_nonzero(right_rows))
         ends = right_rows[:count].all() or right_rows[len(right_rows) - count :].all()
         if not 0 < count < x.shape[k] or not ends or not (right_rows | wrong_rows).all():
@@ -155,25 +142,12 @@ def partial_garbage(case: Case) -> Iterator[Candidate]:
         if x.size < 2 * x.shape[k] or not case.right.compress(right_rows, k).all():
             continue
         open_rows = right_rows.reshape([-1 if n == k else 1 for n in range(x.ndim)])
-        text = f"it is right for {_indices(right_rows)} of axis {k} of {case.name()} only"
+        text = f"it is right for {indices_text(right_rows)} of axis {k} of {case.name()} only"
         yield Candidate("partial", text, _right_where(open_rows), 8)
 
 
 def _right_where(mask: Array) -> Predict:
     return lambda trial: np.where(mask, trial.right, trial.found)
-
-
-def few_elements(case: Case) -> Iterator[Candidate]:
-    """dx is right but for one element in a hundred or less: not the formula, those cells."""
-    wrong = _wrong(case)
-    count = int(np.count_nonzero(wrong))
-    if len(case.trials) < 2 or case.unknown.any() or case.x.size < 20:
-        return
-    if 0 < count <= max(1, case.x.size // 100):
-        place = tuple(int(k) for k in np.argwhere(wrong)[0])
-        more = f" and {count - 1} more" if count > 1 else ""
-        text = f"only element {place}{more} of {case.x.size} is wrong"
-        yield Candidate("partial", text, _right_where(~wrong), 8)
 
 
 def left_over(case: Case) -> Iterator[Candidate]:
@@ -185,27 +159,18 @@ def left_over(case: Case) -> Iterator[Candidate]:
     behind = np.zeros(x.shape, bool)
     ends = []
     for k in range(x.ndim):
-        rows = ~_any_along(~unused, k)
+        rows = ~any_along(~unused, k)
         count = int(np.argmin(rows[::-1])) if not rows.all() else 0
         if count:
             behind |= _rows(x.shape, k, x.shape[k] - count)
             ends.append(f"from index {x.shape[k] - count} of axis {k} on")
-    if ends and not (_wrong(case) & ~behind).any() and case.y[0].shape != x.shape:
+    if ends and not (wrong_elements(case) & ~behind).any() and case.y[0].shape != x.shape:
         text = f"it should be 0 {' and '.join(ends)}: no window is there"
         yield Candidate("left-over", text, _right_where(~behind), 3)
 
 
 def _rows(shape: tuple[int, ...], axis: int, start: int) -> Array:
     return np.asarray(np.indices(shape)[axis] >= start)
-
-
-def _wrong(case: Case) -> Array:
-    """Mark the elements that are wrong for some dy."""
-    wrong = np.zeros(case.x.shape, bool)
-    for trial in case.trials:
-        scale = max(np.abs(trial.found).max(initial=0), np.nanmax(np.abs(trial.right), initial=0))
-        wrong |= np.abs(trial.found - trial.right) > EXACT * scale
-    return wrong
 
 
 def dropped(case: Case) -> Iterator[Candidate]:
@@ -223,6 +188,34 @@ def dropped(case: Case) -> Iterator[Candidate]:
     yield from _last_or_nothing(case, used, kept)
     text = f"{lost} of {int(used.sum())} products of dy with a derivative are left out"
     yield Candidate("partial", text, _masked(case, kept), 7)
+
+
+def one_use(case: Case) -> Iterator[Candidate]:
+    """x is used twice: of each product one use counts; where both coincide, half of it is there."""
+    J, A = case.jacobian, case.claimed
+    if J is None or A is None or np.isnan(J).any() or len(case.y) > 1:
+        return
+    largest = np.abs(J).max(initial=0)
+    used = np.abs(J) > 1e-8 * largest
+    kept, lost, half = (used & (np.abs(A - c * J) <= 1e-7 * largest) for c in (1.0, 0.0, 0.5))
+    if (used & ~(kept | lost | half)).any() or min(kept.sum(), lost.sum()) < 4 or half.sum() < 2:
+        return
+    text = f"{case.name()} enters twice, and only one of its uses counts"
+    yield Candidate("missing-term", text, case.through(A), 4)
+
+
+def one_gets_all(case: Case) -> Iterator[Candidate]:
+    """Each dy goes whole to one of the elements that should share it."""
+    J, A = case.jacobian, case.claimed
+    if J is None or A is None or np.isnan(J).any() or len(J) < 3:
+        return
+    shares = np.count_nonzero(np.abs(J) > 1e-8 * np.abs(J).max(), axis=1)
+    single = np.count_nonzero(A, axis=1) == 1
+    if not single.all() or shares.min() < 2 or (A[np.abs(J) <= 1e-8 * np.abs(J).max()]).any():
+        return
+    if np.allclose(A.sum(axis=1), J.sum(axis=1), rtol=1e-6):
+        text = "each dy goes whole to one of the elements that should share it"
+        yield Candidate("partial", text, case.through(A), 4)
 
 
 def _last_or_nothing(case: Case, used: Array, kept: Array) -> Iterator[Candidate]:

@@ -27,9 +27,9 @@ def not_finite(case: Case) -> list[Hint]:
 
 
 def _conditions(case: Case) -> list[tuple[str, Array]]:
-    pairs = [("x", case.x)]
+    pairs = [(case.name(), case.x)]
     if case.y[0].shape == case.x.shape:
-        pairs.append(("y", case.y[0]))
+        pairs.append(("the output", case.y[0]))
     return [
         (f"{name} {sign} 0", condition)
         for name, value in pairs

@@ -8,6 +8,7 @@ from minicnn.gradcheck.causes import Hint
 from minicnn.gradcheck.diagnosis.case import Case
 from minicnn_kernels.arrays import Array
 
+LARGEST = 5e-7  # relative error that float32 would explain
 TYPES = {"float16": 11, "float32": 24}  # and the bits of their numbers
 
 
@@ -22,6 +23,15 @@ def rounding(case: Case) -> list[Hint]:
             if text is not None:
                 return [Hint("precision", text, case.error)]
     return []
+
+
+def small_error(case: Case) -> list[Hint]:
+    """Say how small an error is that nothing explains, where it is about that of float32."""
+    if not 2e-9 < case.error < LARGEST:
+        return []
+    text = f"it agrees with the measured gradient to {case.error:.0e} of its largest value, "
+    text += "as if float32 were used inside, or an approximation"
+    return [Hint("precision", text, case.error)]
 
 
 def _sign_of_rounding(case: Case, name: str) -> str | None:

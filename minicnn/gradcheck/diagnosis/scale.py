@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import combinations, product
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from minicnn.gradcheck.diagnosis.case import Candidate, Case, Predict
 from minicnn.gradcheck.diagnosis.plain import axes_text
+from minicnn.gradcheck.diagnosis.regions import indices_text
 from minicnn_kernels.arrays import Array
 
 
@@ -27,9 +28,12 @@ def factor(case: Case) -> Iterator[Candidate]:
     values = np.unique(np.round(case.right[np.isfinite(case.right) & (case.right != 0)], 12))
     if name is None and len(values) < 4:
         return  # any few numbers have some quotient
-    told = name or "the same for all elements and every dy"
-    text = f"it is {c:.6g} times the right gradient: {told}"
-    yield Candidate("factor", text, lambda t: c * t.right, 1 if name else 3)
+    text = f"it is {c:.6g} times the right gradient"
+    if name is None:
+        text += ", the same for all elements and every dy"
+    elif name:
+        text += f": {name}"
+    yield Candidate("factor", text, lambda t: c * t.right, 3 if name is None else 1)
 
 
 def factor_by_index(case: Case) -> Iterator[Candidate]:
@@ -46,12 +50,17 @@ def factor_by_index(case: Case) -> Iterator[Candidate]:
         c = np.divide((found * right).sum(rest, keepdims=True), power, where=power > 0)
         c = np.where(power > 0, c, 1.0)
         along = c.reshape([case.x.shape[k] for k in kept])
+        is_right = np.abs(along - 1) < 1e-6
+        if is_right.any():
+            if len(kept) == 1:
+                text = f"it is right for {indices_text(is_right)} of axis {kept[0]}; at the others "
+                text += f"it is the right gradient times {_few(along[~is_right])}"
+                yield Candidate("partial", text, _times(c), 5.0)
+            continue
         text = f"it is the right gradient times a factor for each index of {axes_text(kept)}"
         known, name = _name_by_index(case, along, rest)
         text += f": {name}" if name else f" ({_few(along)})"
-        some_right = bool(np.any(np.abs(along - 1) < 1e-6))
-        rank = 9.0 if some_right else 3.0 if known else 3.5 if name else 6.0
-        yield Candidate("factor", text, _times(c), rank)
+        yield Candidate("factor", text, _times(c), 3.0 if known else 3.5 if name else 6.0)
 
 
 def _times(c: Array) -> Predict:
@@ -99,31 +108,47 @@ def _few(values: Array) -> str:
 # --- names ---
 
 
-FORMS: list[tuple[str, Callable[[float], float]]] = [
-    ("{told}", lambda q: q),
-    ("1 / {q}, and {q} is {told}", lambda q: 1 / q),
-    ("n / (n - 1), and n = {q} is {told}", lambda q: q / (q - 1) if q > 1 else 0.0),
-    ("(n - 1) / n, and n = {q} is {told}", lambda q: (q - 1) / q if q > 1 else 0.0),
-    ("{q}^2, and {q} is {told}", lambda q: q**2),
-    ("1 / {q}^2, and {q} is {told}", lambda q: 1 / q**2),
-    ("the root of {q}, {told}", lambda q: q**0.5),
-    ("1 / the root of {q}, {told}", lambda q: 1 / q**0.5),
-]
-
-
 def _name(case: Case, c: float) -> str | None:
-    """Find what a factor is, among the sizes and the settings at hand."""
-    for form, function in FORMS:
-        for quantity, told in quantities(case):
-            value = function(quantity)
+    """Find what a factor is, among the sizes and the settings at hand; "" where it is a plain 2."""
+    flipped = ", with the sign flipped" if c < 0 else ""
+    for quantity, told in quantities(case):
+        for value, form in ((quantity, "{told}"), (1 / quantity, "1 / {q}, and {q} is {told}")):
             if value == 1 or abs(abs(c) - value) > 1e-7 * value:
                 continue
             text = form.format(told=told, q=f"{quantity:.6g}")
-            if quantity == int(quantity) > 3 and value in (quantity, 1 / quantity):
+            if quantity == int(quantity) > 3:
                 done, due = ("sum", "mean") if value > 1 else ("mean", "sum")
                 text += f": a {done} where a {due} is due?"
-            return text + (", with the sign flipped" if c < 0 else "")
+            return text + flipped
+    if min(abs(abs(c) - 2), abs(abs(c) - 0.5)) < 1e-6:
+        return "perhaps the 2 of a square's derivative" + flipped if _is_square(case) else ""
+    return _name_of_variance(case, c)
+
+
+def _name_of_variance(case: Case, c: float) -> str | None:
+    """A constant added along these axes changes nothing, and c is (n - 1) / n of their length."""
+    for axes in _axis_subsets(case.x.ndim, case.x.ndim):
+        n = int(np.prod([case.x.shape[k] for k in axes]))
+        if n < 3 or min(abs(c * n / (n - 1) - 1), abs(c * (n - 1) / n - 1)) > 1e-7:
+            continue
+        total = np.abs(case.right.sum(axes)).max(initial=0)
+        if total <= 1e-8 * np.abs(case.right).sum():
+            return "perhaps n - 1 for n, or the reverse, in a variance over " + axes_text(axes)
     return None
+
+
+def _is_square(case: Case) -> bool:
+    """Is the forward quadratic in x?"""
+    inputs = [np.asarray(array, dtype=np.float64) for array in case.evidence.inputs]
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], case.x.shape)
+    slopes = []
+    for c in (0.0, 1.0, 2.0):
+        moved = list(case.evidence.inputs)
+        moved[case.position] = c * inputs[case.position]
+        slopes.append(case.slope_at(moved, direction))
+    bend = abs(slopes[2] - 2 * slopes[1] + slopes[0])
+    size = max(map(abs, slopes))
+    return bool(bend <= 1e-6 * size and abs(slopes[2] - slopes[0]) > 1e-3 * size)
 
 
 def quantities(case: Case) -> list[tuple[float, str]]:
@@ -134,8 +159,6 @@ def quantities(case: Case) -> list[tuple[float, str]]:
             numbers.append((float(value), f"{key}"))
             numbers.append((1 - float(value), f"1 - {key}"))
     x, y = case.x, case.y[0]
-    arrays = [(case.name(j), np.asarray(a)) for j, a in enumerate(case.evidence.inputs)]
-    arrays.append(("the output", y))
     first = np.asarray(case.evidence.inputs[0])
     if first.ndim >= 2:
         numbers.append((first.shape[0], f"the batch size (axis 0 of {case.name(0)})"))
@@ -146,24 +169,21 @@ def quantities(case: Case) -> list[tuple[float, str]]:
         seen = np.abs(J) > 1e-8 * np.abs(J).max()
         numbers.append((int(seen.sum(axis=1).max()), "how many elements one output reads"))
         numbers.append((int(seen.sum(axis=0).max()), "how many outputs one element reaches"))
-    numbers += [(2, "a 2 as from the derivative of a square"), (3, "the constant 3")]
-    for name, array in arrays:
+    for name, array in ((case.name(), x), ("the output", y)):
         for axes in _axis_subsets(array.ndim, array.ndim):
             size = int(np.prod([array.shape[k] for k in axes]))
             numbers.append((size, f"the size of {name} over {axes_text(axes)}"))
-    lengths = sorted(
-        {(n, f"axis {k} of {name}") for name, a in arrays for k, n in enumerate(a.shape)}
-    )
-    for (m, over), (n, under) in product(lengths, lengths):
-        if m > n > 1:
-            numbers.append((m / n, f"{m} / {n}, the lengths of {over} and {under}"))
-    for name, array in arrays:
-        if array.size == 1 and array.dtype.kind == "f":
-            numbers.append((abs(float(array.ravel()[0])), f"the value of {name}"))
-    numbers.append((float(np.sqrt(2 * np.pi)), "the root of 2 pi"))
+    for j, other in enumerate(map(np.asarray, case.evidence.inputs)):
+        if other.size == 1 and other.dtype.kind == "f":
+            numbers.append((abs(float(other.ravel()[0])), f"the value of {case.name(j)}"))
+    zeros = float(np.mean(y == 0))
+    if 0.02 < zeros < 0.98 and y.size >= 10:
+        numbers.append((1 - zeros, "the share of outputs that are not 0"))
+    numbers.append((float(np.pi / 180), "pi / 180: degrees for radians?"))
     numbers.append((float(np.log(2)), "log 2: a logarithm of another base?"))
     numbers.append((float(np.log(10)), "log 10: a logarithm of another base?"))
-    return [(value, told) for value, told in numbers if np.isfinite(value) and value > 0]
+    small = {2.0} - {float(first.shape[0]) if first.ndim >= 2 else 0.0}
+    return [(v, told) for v, told in numbers if np.isfinite(v) and v > 0 and v not in small]
 
 
 def _is_number(setting: Any) -> bool:
@@ -181,11 +201,12 @@ def _name_by_index(case: Case, c: Array, rest: tuple[int, ...]) -> tuple[bool, s
             for told, value in _powers(other.ravel(), case.name(j)):
                 if np.allclose(flat, value, rtol=1e-6, atol=0):
                     return True, told
+    name = case.name()
     statistics = [
-        ("the standard deviation of x", case.x.std(rest)),
-        ("the variance of x", case.x.var(rest)),
-        ("the mean of x", case.x.mean(rest)),
-        ("the norm of x", np.sqrt((case.x**2).sum(rest))),
+        (f"the standard deviation of {name}", case.x.std(rest)),
+        (f"the variance of {name}", case.x.var(rest)),
+        (f"the mean of {name}", case.x.mean(rest)),
+        (f"the norm of {name}", np.sqrt((case.x**2).sum(rest))),
     ]
     for told, value in statistics:
         for form, ratio in (("", flat / value.ravel()), ("1 / ", flat * value.ravel())):

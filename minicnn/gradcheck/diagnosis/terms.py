@@ -28,7 +28,8 @@ def without_upstream(case: Case) -> Iterator[Candidate]:
     for name, array in _same_shape(case):
         c = _share(rest, array)
         if c is not None:
-            told = f"{c:.6g} times {name} is added, whatever dy is: a weight decay?"
+            told = f"{_times(c, name)} is added, whatever dy is"
+            told += ": a weight decay?" if name == case.name() else ""
             break
     yield Candidate("extra-term", told, lambda t: t.right + rest, 2)
 
@@ -41,7 +42,7 @@ def multiple(case: Case) -> Iterator[Candidate]:
         c = _share(case.found - case.right, case.dy[0])
         if c is not None:
             cause, told = ("missing-term", "lacks") if c < 0 else ("extra-term", "has")
-            text = f"it {told} the direct path, {abs(c):.6g} times dy"
+            text = f"it {told} the direct path, {_times(c, 'dy')}"
             yield Candidate(cause, text, _right_and(c, None), 2.9)
     dy = float(case.dy[0].ravel()[0]) if case.outputs == 1 else None
     if dy:
@@ -51,8 +52,14 @@ def multiple(case: Case) -> Iterator[Candidate]:
                 continue
             c = share / dy
             cause, told = ("missing-term", "lacks") if c < 0 else ("extra-term", "has")
-            text = f"the derivative {told} {abs(c):.6g} times {name}"
+            text = f"the derivative {told} {_times(c, name)}"
             yield Candidate(cause, text, _right_and(c, array), 3.1)
+
+
+def _times(c: float, name: str) -> str:
+    if name == "1":
+        return f"a constant, {abs(c):.6g}"
+    return name if abs(abs(c) - 1) < 1e-6 else f"{abs(c):.6g} times {name}"
 
 
 def _right_and(c: float, array: Array | None) -> Predict:
@@ -223,13 +230,14 @@ def _views(case: Case) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], str]]
 def _bases(case: Case, view: tuple[int, ...]) -> Iterator[tuple[str, list[Array]]]:
     one, x = np.ones(view), case.x.reshape(view)
     yield "through the mean (a constant)", [one]
-    yield "through the scale (a multiple of x)", [x]
+    yield f"through the scale (a multiple of {case.name()})", [x]
     if case.y[0].size == case.x.size:
         y = case.y[0].reshape(view)
         yield "y * sum(dy * ...)", [y]
         if np.abs(y).max() < 30:
             yield "exp(y) * sum(dy)", [np.exp(y)]
-    yield "through the variance (a multiple of x - mean(x))", [one, x]
+    told = f"through the variance (a multiple of {case.name()} - mean({case.name()}))"
+    yield told, [one, x]
 
 
 def _projection(basis: list[Array], view: tuple[int, ...], axes: tuple[int, ...]) -> Change:

@@ -8,6 +8,7 @@ from evidence_of_pair import causes_of, evidence_of
 from right_pairs import normal
 
 from minicnn.gradcheck.diagnosis import diagnose
+from minicnn.gradcheck.evidence import Evidence
 
 
 def sigmoid(x):
@@ -128,3 +129,50 @@ def test_a_hidden_activation():
         return (dy * (1 - y)) @ w.T, x.T @ (dy * (1 - y**2))
 
     assert causes_of(lambda x, w: np.tanh(x @ w), backward, x, w)[0] == "local-derivative"
+
+
+def test_an_unknown_function_is_shown_at_one_element():
+    def forward(x):
+        return np.where(x > 0, x, 0.5 * np.expm1(x))
+
+    def backward(dy, x):
+        return (dy * np.where(x > 0, 1, 0.3 * np.expm1(x)),)
+
+    (hint,) = diagnose(evidence_of(forward, backward, (X,)))
+    assert hint.cause == "local-derivative"
+
+
+def test_a_sum_of_functions_of_one_element_each():
+    def forward(p):
+        return (-((1 - p) ** 2) * np.log(p)).sum()
+
+    p = np.random.default_rng(3).uniform(0.1, 0.9, 9)
+    (hint,) = diagnose(
+        evidence_of(forward, lambda dy, p: (-dy * (1 - p) ** 2 / p + dy * p**5,), (p,))
+    )
+    assert hint.cause in {"local-derivative", "extra-term"}
+
+
+def test_a_large_input_is_looked_up_too():
+    x = np.random.default_rng(3).standard_normal((50, 60))
+    right = spoiled_tanh(x)
+    assert right.cause == "local-derivative"
+    assert right.text == "the derivative is taken as 1 - y; measured is 1 - y^2"
+
+
+def spoiled_tanh(x):
+    y = np.tanh(x)
+    dy = np.random.default_rng(4).standard_normal(x.shape)
+    evidence = Evidence(
+        values=lambda inputs: [np.tanh(inputs[0])],
+        gradients=lambda dy: [dy[0] * (1 - y)],
+        inputs=[x],
+        outputs=[y],
+        upstream=[dy],
+        position=0,
+        analytic=[dy * (1 - y)],
+        numeric=[np.where(np.arange(60) % 10 == 0, dy * (1 - y**2), np.nan)],
+        bounds=[np.where(np.arange(60) % 10 == 0, 1e-12, np.nan) + 0 * x],
+        names=["x"],
+    )
+    return diagnose(evidence)[0]

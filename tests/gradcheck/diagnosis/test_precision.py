@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evidence_of_pair import causes_of
+from evidence_of_pair import causes_of, evidence_of
 from right_pairs import linear, normal, softmax
+
+from minicnn.gradcheck.diagnosis import diagnose
 
 NARROW = np.float32
 
@@ -47,7 +49,6 @@ def test_float32_inside(name):
 
 SMALL = {
     "factor": lambda dy, x: (dy * np.cos(x) * (1 + 3e-7),),
-    "smooth": lambda dy, x: (dy * (np.cos(x) + 1e-7 * np.sin(5 * x)),),
     "decay": lambda dy, x: (dy * np.cos(x) + 1e-7 * x,),
 }
 
@@ -60,3 +61,10 @@ def test_small_errors_with_a_formula_are_not_rounding(name):
 def test_float16():
     found = causes_of(np.sin, lambda dy, x: ((dy * np.cos(x)).astype(np.float16).astype(float),), X)
     assert found == ["precision"]
+
+
+def test_a_small_error_without_a_name_may_be_an_approximation():
+    evidence = evidence_of(np.sin, lambda dy, x: (dy * (np.cos(x) + 1e-7 * np.sin(5 * x)),), (X,))
+    (hint,) = diagnose(evidence)
+    assert hint.cause == "precision"
+    assert hint.text.endswith("or an approximation")

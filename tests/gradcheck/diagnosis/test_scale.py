@@ -12,13 +12,11 @@ from minicnn.gradcheck.diagnosis import diagnose
 FACTORS = {
     1 / 6: "6 is the batch size",
     6.0: "a sum where a mean is due",
-    0.5: "1 / 2",
-    2.0: "a 2",
-    -2.0: "sign flipped",
+    0.5: "it is 0.5 times the right gradient",
+    -2.0: "it is -2 times the right gradient",
     1 / 18: "over axes (0, 1)",
     0.123: "the same for all elements and every dy",
-    5 / 6: "(n - 1) / n, and n = 6",
-    3 / 2: "6 / 4, the lengths of",
+    3 / 2: "it is 1.5 times the right gradient, the same",
     0.3: "1 - p",
     1 / 0.3: "1 - p",
 }
@@ -76,3 +74,22 @@ def test_the_divisor_of_windows_at_the_border():
 def test_a_convolution_with_a_factor():
     right = spoiled(conv1d(), 1, lambda dx, dy, x: dx / 2)
     assert causes_of(right.forward, right.backward, *right.inputs, position=1)[0] == "factor"
+
+
+def test_the_2_of_a_square_and_the_n_of_a_variance():
+    (x,) = normal((5, 6))
+    (hint,) = diagnose(evidence_of(np.square, lambda dy, x: (dy * x,), (x,)))
+    assert hint.text.endswith("perhaps the 2 of a square's derivative")
+    right = lambda x: (x - x.mean(1, keepdims=True)) / (6 * x.std(1, keepdims=True))  # noqa: E731
+    evidence = evidence_of(
+        lambda x: x.std(axis=1), lambda dy, x: (dy[:, None] * right(x) * 6 / 5,), (x,)
+    )
+    assert "perhaps n - 1 for n" in diagnose(evidence)[0].text
+
+
+def test_some_indices_are_right():
+    factors = np.array([1, 1, -1, 3])
+    right = spoiled(linear(), 0, lambda dx, dy, x: dx * factors)
+    hint = diagnose(evidence_of(right.forward, right.backward, right.inputs, 0))[0]
+    assert hint.cause == "partial"
+    assert hint.text.startswith("it is right for indices 0 to 1 of axis 1")
