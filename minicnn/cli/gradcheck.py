@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import minicnn
-from minicnn.cli import proof
+from minicnn.cli import kinks, proof
 from minicnn.cli.progress import progress
 from minicnn.errors import MinicnnError, UsageError
 
@@ -45,6 +45,7 @@ EXAMPLES = """examples:
   minicnn gradcheck --all --order 2             second derivatives of everything
   minicnn gradcheck --planted                   is the checker any good? try it on known mistakes
   minicnn gradcheck --planted conv2d_stride_ignored
+  minicnn gradcheck --kinks 100                  does it raise false alarms at kinks?
                                                 one known mistake, with its report
 
 exit codes: 0 pass, 1 a gradient is wrong, 2 a mistake in the command or an error in your file,
@@ -68,6 +69,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="every operation, layer and model")
     parser.add_argument(
         "--planted", action="store_true", help="prove the checker on mistakes made on purpose"
+    )
+    parser.add_argument(
+        "--kinks",
+        type=int,
+        metavar="N",
+        help="check N random ReLU and max-pool networks at and near their kinks",
     )
     parser.add_argument("--list", action="store_true", help="print what can be named")
     parser.add_argument(
@@ -123,6 +130,8 @@ def run(options: argparse.Namespace) -> int:
             return print_list()
         if options.planted:
             return proof.run(options, settings)
+        if options.kinks is not None:
+            return kinks.run(options)
         return check_targets(options, settings)
     except BrokenPipeError:  # the reader has gone, as with `| head`
         raise
@@ -142,6 +151,9 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) and Path(getattr(options, name)).is_dir():
             raise UsageError(f"--{name}: {getattr(options, name)} is a folder; name a file")
     kinds = [name for name in ("all", "planted", "list") if getattr(options, name)]
+    kinds += ["kinks"] if options.kinks is not None else []
+    if options.kinks is not None and options.targets:
+        raise UsageError("--kinks takes no targets")
     if len(kinds) > 1:
         raise UsageError(f"choose one of {', '.join('--' + name for name in kinds)}")
     named = ("mode", "seed", "rtol", "atol", "eps", "budget")

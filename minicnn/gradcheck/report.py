@@ -118,7 +118,8 @@ class Report:
         told = [hint.text for hint in self.causes[:2]] if not self else []
         words = ("likely cause", "or")[: len(told)]
         lines += [f"  {word}: {text}" for word, text in zip(words, told, strict=True)]
-        broken = [str(finding) for finding in self.findings if str(finding) not in told]
+        known = {hint.cause for hint in self.causes[: len(told)]}
+        broken = [str(finding) for finding in self.findings if finding.cause not in known]
         lines += [f"  broken promise: {text}" for text in broken[:3]]
         lines += [f"  note: {note}" for note in self.notes[:3]]
         tail = [f"  repeat: {self.repeat}"] if self.repeat else []
