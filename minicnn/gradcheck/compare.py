@@ -7,6 +7,9 @@ the slope of t -> sum(dy * f(x + t u)), from the oracle.  Three answers are poss
     wrong         they differ by more than the tolerance and five times the oracle's bound
     inconclusive  the oracle cannot tell, or only an absolute tolerance excuses the difference
 
+Nothing is wrong on the word of one ladder of steps: two must agree, and a second look, at steps
+without a pattern, must find the curve smooth.
+
 At a kink a slope is any number between the one-sided derivatives.  Where several values tie for
 the maximum, the direction that moves them together sees no kink, and pins the sum they share.
 """
@@ -334,7 +337,7 @@ class Comparison:
         lost: bool,
     ) -> list[Judgement]:
         """Measure on ladder after ladder until every upstream can be judged."""
-        for depth, slope in enumerate(measure(curve, self.center, self.noise, 1.0)):
+        for depth, slope in enumerate(measure(curve, self.center, self.noise)):
             judged = [self._judged(slope, k, claimed[k], floor) for k in range(len(claimed))]
             state = max(one.state for one in judged)
             plain = np.all(slope.kind == SMOOTH)

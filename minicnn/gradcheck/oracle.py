@@ -28,7 +28,6 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 
-EPSILON = float(np.finfo(np.float64).eps)
 RUNGS = 4
 FIRST = 2.0**-10  # largest step of the first ladder, relative to the scale of the input
 LOWER = 2.0**-5  # from one ladder to the next
@@ -66,23 +65,21 @@ class Slope(NamedTuple):
         return Slope(*(np.where(take, b, a) for a, b in zip(self, other, strict=True)))
 
 
-def measure(curve: Curve, center: Array, noise: Array, scale: float) -> Iterator[Slope]:
+def measure(curve: Curve, center: Array, noise: Array) -> Iterator[Slope]:
     """Measure d curve(t) / dt at 0 for every output; yield better and better slopes.
 
-    The first comes from the ladder that starts at FIRST * scale, the next from wider ones, if
+    The first comes from the ladder that starts at FIRST, the next from wider ones, if
     rounding is all there is, the others from lower and lower ones, which get away from kinks
     nearby.  Take as many as are needed.
 
     Args:
-        curve: t -> the outputs.
+        curve: t -> the outputs; scaled so that they change a lot when t changes by about 1.
         center: the outputs at t = 0.
         noise: the size of the rounding errors of each output.
-        scale: a power of two: how far t may move before the function changes a lot.
     """
-    h = FIRST * scale
-    best = ladder(curve, center, noise, h)
+    best = ladder(curve, center, noise, FIRST)
     yield best
-    for wide in (h / LOWER, h / LOWER**2):
+    for wide in (FIRST / LOWER, FIRST / LOWER**2):
         rounding = 100 * noise / (wide * LOWER)
         if not np.all((best.kind == SMOOTH) | (best.bound <= 8 * rounding)):
             break
@@ -92,7 +89,7 @@ def measure(curve: Curve, center: Array, noise: Array, scale: float) -> Iterator
     rival = best._replace(bound=np.full_like(best.bound, np.inf))
     jumpy = (best.kind == UNRESOLVED) & (best.value != 0)
     for depth in range(1, LADDERS):
-        top = h * LOWER**depth
+        top = FIRST * LOWER**depth
         if np.all(noise > top * (np.abs(best.value) + best.high - best.low)):
             break  # rounding alone is as large as the slope; NaN compares False and goes on
         lower = ladder(curve, center, noise, top)
