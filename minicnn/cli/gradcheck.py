@@ -45,8 +45,8 @@ EXAMPLES = """examples:
   minicnn gradcheck --all --order 2             second derivatives of everything
   minicnn gradcheck --planted                   is the checker any good? try it on known mistakes
   minicnn gradcheck --planted conv2d_stride_ignored
-  minicnn gradcheck --kinks 100                  does it raise false alarms at kinks?
                                                 one known mistake, with its report
+  minicnn gradcheck --kinks 100                 does it raise false alarms at kinks?
 
 exit codes: 0 pass, 1 a gradient is wrong, 2 a mistake in the command or an error in your file,
 3 inconclusive: nothing is wrong for certain, and nothing certainly right
