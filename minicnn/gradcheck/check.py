@@ -132,6 +132,7 @@ def gradcheck(
         GradcheckError: a gradient is wrong, or nothing could be said about it.
         ArgumentError: the function returns no Tensor, or a setting is out of range.
     """
+    __tracebackhide__ = True  # pytest then shows the report, not the checker
     return _checked(
         lambda dtype: from_function(func, inputs, loss, names, dtype=dtype), Settings(**settings)
     )
@@ -154,6 +155,7 @@ def gradgradcheck(
     >>> bool(gradgradcheck(lambda x: x**3, minicnn.tensor([0.5, -1.0])))
     True
     """
+    __tracebackhide__ = True  # pytest then shows the report, not the checker
     return _checked(
         lambda dtype: from_function(func, inputs, loss, names, order=2, dtype=dtype),
         Settings(**settings),
@@ -189,6 +191,7 @@ def gradcheck_pair(
     Raises:
         GradcheckError: a gradient is wrong, or nothing could be said about it.
     """
+    __tracebackhide__ = True  # pytest then shows the report, not the checker
     return _checked(
         lambda dtype: from_pair(forward, backward, inputs, names, cache, dtype),
         Settings(**settings),
@@ -200,6 +203,7 @@ def gradcheck_pair(
 
 def _checked(make: Callable[[Any], Subject], settings: Settings) -> Report:
     """Check the subject in float64, and in float32 too if that is what the user gave."""
+    __tracebackhide__ = True
     start = time.perf_counter()
     replay = Replay()
     try:

@@ -122,7 +122,8 @@ class Report:
         broken = [str(finding) for finding in self.findings if finding.cause not in known]
         lines += [f"  broken promise: {text}" for text in broken[:3]]
         lines += [f"  note: {note}" for note in self.notes[:3]]
-        tail = [f"  repeat: {self.repeat}"] if self.repeat else []
+        again = self.repeat or f"the same call with mode={self.mode!r}, seed={self.seed}"
+        tail = [f"  repeat: {again}"] if self.repeat or not self else []
         tail.append(
             f"  {self.mode} mode, seed {self.seed}: {self.compared} comparisons, "
             f"{self.calls} calls, {self.seconds:.2f} s"
@@ -231,7 +232,8 @@ class Report:
             for row in self.rows
             if row.place.size
         )
-        return f'<pre style="line-height:1.35">{html.escape(str(self))}</pre>{maps}'
+        style = "line-height:1.35;white-space:pre-wrap"
+        return f'<pre style="{style}">{html.escape(str(self))}</pre>{maps}'
 
 
 class GradcheckError(AssertionError, RuntimeError):
@@ -318,7 +320,7 @@ def _html_map(row: Row) -> str:
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>
-<body style="font-family:sans-serif;max-width:70em;margin:2em auto">{body}
+<body style="font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em">{body}
 <p>One square an element, one block for each index before the last two axes; hold the pointer over
 a square to read backward / measured. Red wrong, green right, blue at a kink, orange inconclusive,
 yellow excused by atol, grey not measured.</p></body></html>"""
