@@ -38,6 +38,7 @@ QUICK_STEPS = 2.0 ** np.array([-17, -22, -27])  # relative to the scale of the i
 RESOLVED = 1e4  # the bound may be this many tolerances for a "right"
 LOST = 1e-9  # a gradient this small beside the largest one may be lost in rounding
 GROSS = 1e-4  # relative error of a claim that is not worth a second look
+COMPLEX_STEP = 2.0**-70
 SHAKES = 4  # how often the rounding noise of the outputs is sampled
 JUMP = 1e8  # an output that the last bits of x move by so many roundings is not continuous
 NEIGHBOURS = np.repeat(2.0 ** np.array([-14, -18, -22, -26]), 6)  # how far beside kinks to look
@@ -277,6 +278,8 @@ class Comparison:
             self._is_smooth(curve, judged) and self._resolves(curve, judged)
         ):
             state = INCONCLUSIVE
+        if state == INCONCLUSIVE and self._complex_step_agrees(step, claimed, judged, floor):
+            state = RIGHT
         unclear = [k for k, one in enumerate(judged) if one.state == WRONG and not one.smooth]
         if state == WRONG and unclear:
             state = max(self._beside(direction, k, judged[k]) for k in unclear)
@@ -286,6 +289,33 @@ class Comparison:
         if wrong and max(wrong) <= excused:
             state = EXCUSED
         return judged[0]._replace(state=state)
+
+    def _complex_step_agrees(
+        self, step: Array, claimed: Array, judged: Sequence[Judgement], floor: float
+    ) -> bool:
+        """Say whether Im f(x + i h u) / h confirms the claims that differences cannot resolve.
+
+        No difference is taken, so nothing cancels, and h can be tiny; but the function must take
+        complex numbers and be analytic.  As abs and conj are not, the result counts only where
+        the measured slopes allow it too: it may confirm a claim, never refute one.
+
+        Reference: Squire and Trapp 1998, "Using complex variables to estimate derivatives".
+        """
+        inputs = [np.asarray(x) for x in self.subject.inputs]
+        for place in self.places:
+            turned = 1j * COMPLEX_STEP * step[place.part].reshape(place.shape)
+            inputs[place.position] = inputs[place.position] + turned
+        outputs = self.subject.complex_forward(inputs)
+        if outputs is None or [y.shape for y in outputs] != self.ground.shapes:
+            return False
+        y = np.concatenate([y.ravel() for y in outputs])
+        slopes = self.dy @ np.where(self.ground.defined, y.imag / COMPLEX_STEP, 0.0)
+        measured = np.array([one.measured for one in judged])
+        room = 5 * np.array([one.bound for one in judged]) + self._tolerance(
+            slopes, measured, floor
+        )
+        near = np.abs(slopes - claimed) <= self._tolerance(slopes, claimed, floor)
+        return bool(np.all(near & (np.abs(slopes - measured) <= room)))
 
     def _is_smooth(self, curve: Callable[[float], Array], judged: Sequence[Judgement]) -> bool:
         """Say whether the curve is as smooth as its slope was taken to be, in a second look.

@@ -276,7 +276,7 @@ def test_a_difference_below_the_bound_is_inconclusive_and_not_wrong():
 @pytest.mark.parametrize("offset", [1e14, 1e16, 1e18])
 @pytest.mark.parametrize("factor", [1, 1.001, 2, 0])
 def test_what_drowns_in_the_outputs_is_never_certified(offset, factor):
-    pair = (lambda x: offset + x, lambda dy, x: factor * dy)
+    pair = (lambda x: offset + np.real(x), lambda dy, x: factor * dy)
     assert verdict(*pair, X) in (["inconclusive", "pass"] if factor == 0 else ["inconclusive"])
 
 
@@ -468,3 +468,23 @@ def test_beside_is_the_same_place_where_there_is_no_other():
     nowhere_else = lambda x: np.where(x == 1, x, np.nan)  # noqa: E731
     comparison = compared(nowhere_else, lambda dy, x: dy, np.ones(2))
     assert comparison.beside(4) is comparison
+
+
+# --- complex step ---------------------------------------------------------------------------------
+
+
+def test_a_complex_step_confirms_what_differences_cannot_resolve():
+    assert verdict(lambda x: 1e10 + x * x, lambda dy, x: 2 * dy * x, X) == "pass"
+    assert verdict(lambda x: 1e10 + x * x, lambda dy, x: 4 * dy * x, X) == "fail"
+
+
+def test_a_complex_step_certifies_nothing_where_it_is_wrong():
+    """abs, conj and the real part are not analytic: there the imaginary part says 0."""
+    assert verdict(lambda x: 1e12 + np.abs(x), lambda dy, x: 0 * dy, X) != "pass"
+    assert verdict(lambda x: 1e12 + np.conj(x), lambda dy, x: -dy, X) != "pass"
+
+
+@pytest.mark.parametrize("cast", [np.real, lambda y: np.array(y, dtype=float)])
+def test_a_function_that_takes_no_complex_numbers_is_left_undecided(cast):
+    found = verdict(lambda x: cast(1e12 + x * x), lambda dy, x: 2 * dy * x, X)
+    assert found == "inconclusive"
