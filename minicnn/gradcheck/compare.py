@@ -30,6 +30,8 @@ from minicnn_kernels.arrays import Array
 
 STATES = UNMEASURED, RIGHT, AT_KINK, VANISHING, EXCUSED, INCONCLUSIVE, WRONG = range(7)
 SCATTERED = np.array([-1, -0.83, -0.71, -0.52, -0.33, -0.14, 0.11, 0.29, 0.47, 0.64, 0.87, 1])
+POWERS = SCATTERED[:, None] ** np.arange(6)
+FIT = np.linalg.pinv(POWERS)  # values at SCATTERED -> coefficients of the polynomial of degree 5
 WILD = 0.05  # a curve of which so much is left over is not smooth at all
 ROUGH = 40  # an error counts if it is so many times what a smooth curve leaves over
 FAR_STEPS = (2.0**5, 2.0**10, 2.0**20)
@@ -330,8 +332,7 @@ class Comparison:
             h = min(one.step, FIRST / LOWER)
             output = self.ground.values.size + k
             values = np.array([curve(h * t)[output] - self.center[output] for t in SCATTERED])
-            powers = SCATTERED[:, None] ** np.arange(6)
-            rest = np.abs(values - powers @ (np.linalg.pinv(powers) @ values)).max()
+            rest = np.abs(values - POWERS @ (FIT @ values)).max()
             span = np.ptp(values)
             wild = rest > WILD * span and span > 16 * self.noise[output]
             if wild or not abs(one.claimed - one.measured) * h > ROUGH * rest:
