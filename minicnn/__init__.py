@@ -36,54 +36,15 @@ from minicnn.factories import (
     zeros,
     zeros_like,
 )
-from minicnn.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
-from minicnn.ops.arithmetic import (
-    abs,
-    add,
-    clamp,
-    div,
-    eq,
-    exp,
-    ge,
-    gt,
-    le,
-    log,
-    logical_and,
-    logical_not,
-    logical_or,
-    lt,
-    maximum,
-    minimum,
-    mul,
-    ne,
-    neg,
-    pow,
-    sqrt,
-    sub,
-    where,
-)
-from minicnn.ops.indexing import gather
-from minicnn.ops.linear import matmul
-from minicnn.ops.reduce import amax, amin, argmax, argmin, max, mean, min, std, sum, var
-from minicnn.ops.shape import (
-    cat,
-    chunk,
-    flatten,
-    flip,
-    movedim,
-    permute,
-    reshape,
-    split,
-    squeeze,
-    stack,
-    transpose,
-    unsqueeze,
-)
+from minicnn.ops.activation import *
+from minicnn.ops.arithmetic import *
+from minicnn.ops.indexing import *
+from minicnn.ops.linear import *
+from minicnn.ops.reduce import *
+from minicnn.ops.shape import *
 from minicnn.random import manual_seed
 from minicnn.tensor import Tensor
 from minicnn_kernels.registry import use_algorithms
-
-concat = cat
 
 __version__ = "0.1.0"
 
@@ -100,18 +61,3 @@ def __getattr__(name: str) -> Any:
 
         return importlib.import_module(f"minicnn.{name}")
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
-
-
-__all__ = [
-    "Tensor", "abs", "add", "amax", "amin", "arange", "argmax", "argmin", "bool", "cat", "chunk",
-    "clamp", "concat", "data", "detect_anomaly", "differentiable", "div", "enable_grad", "eq",
-    "errors", "exp", "eye", "flatten", "flip", "float16", "float32", "float64", "from_dlpack",
-    "from_numpy", "full", "gather", "ge", "grad", "gradcheck", "gt", "int8", "int16", "int32",
-    "int64", "io", "is_grad_enabled", "le", "linspace", "log", "log_softmax", "logical_and",
-    "logical_not", "logical_or", "lt", "manual_seed", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "models", "movedim", "mul", "ne", "neg", "nn", "no_grad", "ones", "ones_like",
-    "optim", "permute", "pow", "rand", "randint", "randn", "random", "randperm", "relu", "reshape",
-    "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh",
-    "tensor", "testing", "train", "transpose", "uint8", "unsqueeze", "use_algorithms", "var",
-    "where", "zeros", "zeros_like",
-]  # fmt: skip

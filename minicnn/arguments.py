@@ -88,7 +88,9 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
         raise kind(f"{op.name}: does not take {shapes}: {error}") from None
     except TypeError as error:
-        if not str(error).startswith("ufunc"):  # a call with wrong settings stays a TypeError
+        if not str(error).startswith(
+            ("ufunc", "numpy boolean")
+        ):  # a call with wrong settings stays a TypeError
             raise
         types = " and ".join(str(array.dtype) for array in arrays if hasattr(array, "dtype"))
         raise DTypeError(f"{op.name}: does not take {types}") from None

@@ -15,19 +15,12 @@ SUBPACKAGES = ["data", "io", "models", "nn", "optim", "train"]
 @pytest.mark.parametrize("name", SUBPACKAGES)
 def test_subpackages_are_there_without_an_import_of_their_own(name):
     assert getattr(minicnn, name) is importlib.import_module(f"minicnn.{name}")
-    assert name in minicnn.__all__
 
 
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="'minicnn' has no attribute 'conv4d'"):
         _ = minicnn.conv4d
     assert not hasattr(minicnn, "tests")
-
-
-def test_a_star_import_gives_what_is_listed():
-    names = {}
-    exec("from minicnn import *", names)
-    assert set(minicnn.__all__) <= set(names)
 
 
 def test_the_types_are_those_of_numpy():
@@ -44,27 +37,25 @@ def test_the_version_is_that_of_the_installed_package():
     assert minicnn.__version__ == installed
 
 
-def test_every_listed_function_has_a_docstring():
-    for name in minicnn.__all__:
-        value = getattr(minicnn, name)
-        if callable(value) or isinstance(value, Op):
-            assert value.__doc__, name
+def public():
+    return {
+        name: value
+        for name, value in vars(minicnn).items()
+        if not name.startswith("_") and (callable(value) or isinstance(value, Op))
+    }
+
+
+def test_every_function_has_a_docstring():
+    assert [name for name, value in public().items() if not value.__doc__] == []
 
 
 def test_functions_carry_the_names_of_torch(torch):
     ours_only = {
-        "data",
-        "errors",
-        "gradcheck",
-        "io",
-        "models",
-        "train",
+        "Any",
         "differentiable",
         "use_algorithms",
-        "max",
-        "min",
     }
     elsewhere = {"grad": "autograd", "detect_anomaly": "autograd"}
-    for name in set(minicnn.__all__) - ours_only:
+    for name in public().keys() - ours_only:
         home = getattr(torch, elsewhere[name]) if name in elsewhere else torch
         assert hasattr(home, name), name

@@ -6,7 +6,7 @@ Each name below is an operation; `registry.kernels` lists the algorithms that co
 from __future__ import annotations
 
 from minicnn_kernels.arrays import keep_freed_memory
-from minicnn_kernels.reference.convolution import conv2d, conv2d_input, conv2d_weight
+from minicnn_kernels.reference.convolution import conv, conv_input, conv_weight
 from minicnn_kernels.reference.normalization import batch_statistics, per_channel
 from minicnn_kernels.reference.pooling import (
     max_winners,
@@ -23,9 +23,9 @@ keep_freed_memory()  # a training step frees and makes the same arrays over and 
 __all__ = [
     "batch_statistics",
     "col2im",
-    "conv2d",
-    "conv2d_input",
-    "conv2d_weight",
+    "conv",
+    "conv_input",
+    "conv_weight",
     "im2col",
     "kernels",
     "max_winners",

@@ -1,6 +1,7 @@
 """Convolution arithmetic in plain integers: how many windows there are, and where they lie.
 
-All sizes are in pixels.  A pair is (vertical, horizontal).
+An image has one, two or three sides: (width), (height, width) or (depth, height, width), all in
+pixels.  Whatever moves over it (a kernel, a stride, ...) has one integer per side as well.
 """
 
 from __future__ import annotations
@@ -9,32 +10,35 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 from minicnn_kernels.errors import ShapeError
 
-Pair: TypeAlias = tuple[int, int]
+Sides: TypeAlias = tuple[int, ...]
 
 
-def pair(value: Any, name: str = "value", least: int = 0) -> Pair:
-    """Return (value, value) for an integer, or the two integers of a sequence.
+def sides(value: Any, count: int, name: str = "value", least: int = 0) -> Sides:
+    """Return one integer per side: (value, value) for an integer, or those of a sequence.
 
-    >>> pair(3), pair((1, 2))
+    >>> sides(3, 2), sides((1, 2), 2)
     ((3, 3), (1, 2))
 
     Raises:
-        ShapeError: not one or two integers, or one below `least`.
+        ShapeError: not one or `count` integers, or one below `least`.
     """
     try:
         parts = tuple(operator.index(part) for part in value) if _is_sequence(value) else None
-        numbers = parts if parts is not None else (operator.index(value),) * 2
+        numbers = parts if parts is not None else (operator.index(value),)
     except TypeError:
         numbers = ()
     if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or min(numbers) < least:
-        raise ShapeError(f"{name} must be one or two integers of at least {least}, got {value!r}")
-    return numbers[0], numbers[1]
+        numbers *= count
+    if len(numbers) != count or min(numbers) < least:
+        allowed = "one integer" if count == 1 else f"one or {count} integers"
+        raise ShapeError(f"{name} must be {allowed} of at least {least}, got {value!r}")
+    return numbers
 
 
 def _is_sequence(value: Any) -> bool:
@@ -75,49 +79,53 @@ class Windows:
     >>> windows = Windows(image=(5, 5), kernel=(3, 3), stride=(2, 2), padding=(1, 1))
     >>> windows.output
     (3, 3)
-    >>> windows.tap(0, 2)  # rows and columns of the padded image seen by kernel cell [0, 2]
+    >>> windows.place((0, 2))  # rows and columns of the padded image seen by kernel cell [0, 2]
     (slice(0, 5, 2), slice(2, 7, 2))
+
+    Stride, padding and dilation may be given as one integer for all sides.
     """
 
-    image: Pair
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    image: Sides
+    kernel: Sides
+    stride: Sides = ()
+    padding: Sides = ()
+    dilation: Sides = ()
     ceil_mode: bool = False
 
-    @cached_property
-    def output(self) -> Pair:
-        """How many windows there are, vertically and horizontally."""
-        h, w = (
-            output_size(*side, self.ceil_mode)
-            for side in zip(
-                self.image, self.kernel, self.stride, self.padding, self.dilation, strict=True
-            )
-        )
-        return h, w
+    def __post_init__(self) -> None:
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (default,) * self.ndim)
+
+    @property
+    def ndim(self) -> int:
+        """How many sides the image has."""
+        return len(self.image)
 
     @cached_property
-    def padded(self) -> Pair:
+    def output(self) -> Sides:
+        """How many windows there are along each side."""
+        geometry = (self.image, self.kernel, self.stride, self.padding, self.dilation)
+        return tuple(output_size(*side, self.ceil_mode) for side in zip(*geometry, strict=True))
+
+    @cached_property
+    def padded(self) -> Sides:
         """The size of the image with its padding, and with what `ceil_mode` adds at the end."""
-        h, w = (
+        geometry = (self.image, self.padding, self.output, self.stride, self.reach)
+        return tuple(
             max(size + 2 * p, (count - 1) * s + reach)
-            for size, p, count, s, reach in zip(
-                self.image, self.padding, self.output, self.stride, self.reach, strict=True
-            )
+            for size, p, count, s, reach in zip(*geometry, strict=True)
         )
-        return h, w
 
     @property
     def cells(self) -> int:
         """How many pixels one window sees."""
-        return self.kernel[0] * self.kernel[1]
+        return prod(self.kernel)
 
     @property
-    def reach(self) -> Pair:
+    def reach(self) -> Sides:
         """How far one window extends, the pixels that dilation skips included."""
-        h, w = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
-        return h, w
+        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
 
     @property
     def overlap(self) -> bool:
@@ -125,24 +133,21 @@ class Windows:
         return any(reach > step for reach, step in zip(self.reach, self.stride, strict=True))
 
     @property
-    def inside(self) -> tuple[slice, slice]:
+    def inside(self) -> tuple[slice, ...]:
         """Where the image lies within the padded image."""
-        (h, w), (top, left) = self.image, self.padding
-        return slice(top, top + h), slice(left, left + w)
+        return tuple(slice(p, p + n) for n, p in zip(self.image, self.padding, strict=True))
 
-    def tap(self, a: int, b: int) -> tuple[slice, slice]:
-        """Where kernel cell [a, b] lies in the padded image, over all windows at once."""
-        rows, columns = (
-            slice(i * d, i * d + (count - 1) * s + 1, s)
-            for i, d, count, s in zip((a, b), self.dilation, self.output, self.stride, strict=True)
+    def place(self, cell: Sides) -> tuple[slice, ...]:
+        """Where a cell of the kernel lies in the padded image, over all windows at once."""
+        return tuple(
+            slice(a * d, a * d + (count - 1) * s + 1, s)
+            for a, d, count, s in zip(cell, self.dilation, self.output, self.stride, strict=True)
         )
-        return rows, columns
 
-    def taps(self) -> Iterator[tuple[int, int, tuple[slice, slice]]]:
-        """Go over the cells of the kernel in reading order: (a, b, where it lies)."""
-        for a in range(self.kernel[0]):
-            for b in range(self.kernel[1]):
-                yield a, b, self.tap(a, b)
+    def taps(self) -> Iterator[tuple[tuple[Any, ...], tuple[slice, ...]]]:
+        """Go over the cells of the kernel in reading order: (cell, where it lies)."""
+        for cell in product(*map(range, self.kernel)):
+            yield cell, self.place(cell)
 
     def checked(self, op: str) -> Windows:
         """Return self if at least one window fits.
@@ -160,14 +165,13 @@ class Windows:
         return self
 
 
-def same_padding(kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
-    """Return ((top, bottom), (left, right)) that keep the size at stride 1.
+def same_padding(kernel: Sides, dilation: Sides) -> tuple[tuple[int, int], ...]:
+    """Return (before, after) for each side so that the size stays the same at stride 1.
 
-    An odd total leaves the extra pixel at the bottom and the right, as in PyTorch.
+    An odd total leaves the extra pixel at the end, as in PyTorch.
 
     >>> same_padding((3, 4), (1, 1))
     ((1, 1), (1, 2))
     """
     totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    vertical, horizontal = ((total // 2, total - total // 2) for total in totals)
-    return vertical, horizontal
+    return tuple((total // 2, total - total // 2) for total in totals)

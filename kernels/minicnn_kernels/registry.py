@@ -1,7 +1,7 @@
 """One operation, several algorithms: who is there, what each serves, and which one to take.
 
 >>> from minicnn_kernels import kernels
->>> sorted(kernels["conv2d_input"].algorithms)
+>>> sorted(kernels["conv_input"].algorithms)
 ['flipped_filter', 'im2col', 'loops']
 """
 
@@ -109,7 +109,7 @@ class Kernel:
 
 @contextmanager
 def use_algorithms(**names: str) -> Iterator[None]:
-    """Take the named algorithms inside a `with` block: `use_algorithms(conv2d="loops")`.
+    """Take the named algorithms inside a `with` block: `use_algorithms(conv="loops")`.
 
     Raises:
         AlgorithmError: an unknown kernel or algorithm.

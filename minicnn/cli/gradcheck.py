@@ -23,7 +23,7 @@ DESCRIPTION = """Check gradients against slopes that are measured with error bou
 
 TARGET is one of
   conv2d              an operation or a layer of minicnn, with all its sample inputs
-  "conv2d: padded"    one of them
+  "conv: padded"    one of them
   file.py::relu       a function of Tensors, an operation or a Module in a file of yours
   package.module::fn  the same by its import name
   file.py::conv_forward

@@ -12,8 +12,7 @@ from minicnn.errors import UsageError
 from minicnn.gradcheck import Report
 
 if TYPE_CHECKING:
-    from minicnn.testing.cases import Case
-    from minicnn.testing.modules import ModuleCase
+    from minicnn.testing.cases import Case, ModuleCase
 
 
 class Check(NamedTuple):

@@ -121,3 +121,11 @@ def trunc_normal_(
     with no_grad():
         tensor.copy_(values)
     return tensor
+
+
+def fill_layer_(weight: Tensor, bias: Tensor | None) -> None:
+    """Fill a layer as PyTorch does: weight and bias uniform in [-b, b], b = 1 / sqrt(fan_in)."""
+    kaiming_uniform_(weight, a=sqrt(5))
+    if bias is not None:
+        bound = 1 / sqrt(fans(weight)[0]) if weight.array.size else 0.0
+        uniform_(bias, -bound, bound)

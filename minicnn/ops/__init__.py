@@ -63,8 +63,14 @@ def _method(op: Op[Any]) -> Callable[..., Any]:
     return method
 
 
+FAMILIES = (activation, arithmetic, indexing, linear, reduce, shape)
+"""Where the public functions of tensors are; `__all__` of each file names them."""
+
+_FUNCTIONS_ONLY = {"cat", "concat", "stack", "where"}  # whose first argument is no tensor
+
 # The only place where Tensor gets its arithmetic and its methods.
-for _name, _function in {
+_METHODS: dict[str, Any] = {
+    **{name: getattr(family, name) for family in FAMILIES for name in family.__all__},
     # operators
     "__add__": arithmetic.add,
     "__radd__": _swapped(arithmetic.add),
@@ -108,52 +114,12 @@ for _name, _function in {
     "long": lambda t: to(t, dtype=np.int64),
     "cpu": lambda t: to(t, device="cpu"),
     "cuda": lambda t: to(t, device="cuda"),
-    # element by element
-    "add": arithmetic.add,
-    "sub": arithmetic.sub,
-    "mul": arithmetic.mul,
-    "div": arithmetic.div,
-    "pow": arithmetic.pow,
-    "neg": arithmetic.neg,
-    "exp": arithmetic.exp,
-    "log": arithmetic.log,
-    "sqrt": arithmetic.sqrt,
-    "abs": arithmetic.abs,
-    "clamp": arithmetic.clamp,
-    "maximum": arithmetic.maximum,
-    "minimum": arithmetic.minimum,
-    "tanh": activation.tanh,
-    "sigmoid": activation.sigmoid,
-    "relu": activation.relu,
-    "softmax": activation.softmax,
-    "log_softmax": activation.log_softmax,
-    # many to one
-    "sum": reduce.sum,
-    "mean": reduce.mean,
-    "var": reduce.var,
-    "std": reduce.std,
-    "max": reduce.max,
-    "min": reduce.min,
-    "amax": reduce.amax,
-    "amin": reduce.amin,
-    "argmax": reduce.argmax,
-    "argmin": reduce.argmin,
-    # arrangement
-    "reshape": shape.reshape,
+    # other names
     "view": shape.reshape,
-    "flatten": shape.flatten,
-    "permute": shape.permute,
-    "transpose": shape.transpose,
-    "movedim": shape.movedim,
-    "squeeze": shape.squeeze,
-    "unsqueeze": shape.unsqueeze,
     "expand": shape.expand,
-    "split": shape.split,
-    "chunk": shape.chunk,
-    "flip": shape.flip,
-    "gather": indexing.gather,
-    "matmul": linear.matmul,
     "T": property(lambda t: shape.permute(t, *reversed(range(t.ndim)))),
     "mT": property(lambda t: shape.transpose(t, -1, -2)),
-}.items():
-    setattr(Tensor, _name, _method(_function) if isinstance(_function, Op) else _function)
+}
+for _name, _function in _METHODS.items():
+    if _name not in _FUNCTIONS_ONLY:
+        setattr(Tensor, _name, _method(_function) if isinstance(_function, Op) else _function)

@@ -9,6 +9,8 @@ from minicnn.ops.arithmetic import exp
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating, sum
 
+__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+
 
 @differentiable
 def relu(x: Array, /) -> Array:

@@ -12,6 +12,12 @@ from minicnn.errors import ArgumentError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.tensor import Tensor, values_of
 
+__all__ = [
+    "abs", "add", "clamp", "div", "eq", "exp", "ge", "gt", "le", "log", "logical_and",
+    "logical_not", "logical_or", "lt", "maximum", "minimum", "mul", "ne", "neg", "pow", "sqrt",
+    "sub", "where",
+]  # fmt: skip
+
 # --- two operands ---------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """Convolution (cross-correlation, as everywhere in deep learning) and the window operations.
 
-`conv2d`, `conv2d_input` and `conv2d_weight` are three views of one trilinear form; the gradients of
+`conv`, `conv_input` and `conv_weight` are three views of one trilinear form; the gradients of
 each are the other two, so derivatives of any order are at hand.
 """
 
@@ -9,89 +9,90 @@ from __future__ import annotations
 import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.reduce import sum
-from minicnn_kernels.geometry import Pair, Windows
+from minicnn_kernels import per_channel
+from minicnn_kernels.geometry import Sides, Windows
 
 
 @differentiable
-def conv2d(
-    x: Array, w: Array, /, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def conv(
+    x: Array, w: Array, /, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b]."""
-    return kernels.conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return kernels.conv(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
-@conv2d.gradient(saves="x w")
+@conv.gradient(saves="x w")
 def _(
     dy: Array, y: Array, x: Array, w: Array, *,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    stride: Sides, padding: Sides, dilation: Sides, groups: int,
 ) -> Gradients:  # fmt: skip
     return (
-        lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
-        lambda: conv2d_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
+        lambda: conv_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
     )
 
 
 @differentiable
-def conv2d_input(
-    dy: Array, w: Array, /, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def conv_input(
+    dy: Array, w: Array, /, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,o,i,j] * w[o,c,a,b]; `size` is that of x."""
-    return kernels.conv2d_input(
+    return kernels.conv_input(
         dy, w, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
-@conv2d_input.gradient(saves="dy w")
+@conv_input.gradient(saves="dy w")
 def _(
     ddx: Array, y: Array, dy: Array, w: Array, *,
-    size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int,
 ) -> Gradients:  # fmt: skip
     return (
-        lambda: conv2d(ddx, w, stride, padding, dilation, groups),
-        lambda: conv2d_weight(ddx, dy, w.shape[2:], stride, padding, dilation, groups),
+        lambda: conv(ddx, w, stride, padding, dilation, groups),
+        lambda: conv_weight(ddx, dy, w.shape[2:], stride, padding, dilation, groups),
     )
 
 
 @differentiable
-def conv2d_weight(
-    x: Array, dy: Array, /, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def conv_weight(
+    x: Array, dy: Array, /, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dw[o,c,a,b] = sum_nij x[n, c, i*s + a*d - p, j*s + b*d - p] * dy[n,o,i,j]; `size` is w's."""
-    return kernels.conv2d_weight(
+    return kernels.conv_weight(
         x, dy, size=size, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
 
 
-@conv2d_weight.gradient(saves="x dy")
+@conv_weight.gradient(saves="x dy")
 def _(
     ddw: Array, y: Array, x: Array, dy: Array, *,
-    size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int,
 ) -> Gradients:  # fmt: skip
     return (
-        lambda: conv2d_input(dy, ddw, x.shape[2:], stride, padding, dilation, groups),
-        lambda: conv2d(x, ddw, stride, padding, dilation, groups),
+        lambda: conv_input(dy, ddw, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv(x, ddw, stride, padding, dilation, groups),
     )
 
 
 @differentiable
-def conv2d_bias(
-    x: Array, w: Array, b: Array, /, stride: Pair, padding: Pair, dilation: Pair, groups: int
+def conv_bias(
+    x: Array, w: Array, b: Array, /, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
-    """y[n,o,i,j] = b[o] + conv2d(x, w)[n,o,i,j], without a second array for the sum."""
-    y = conv2d(x, w, stride, padding, dilation, groups)
-    y += b.reshape(-1, 1, 1)
+    """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j], without a second array for the sum."""
+    y = conv(x, w, stride, padding, dilation, groups)
+    y += per_channel(b, y.ndim)
     return y
 
 
-@conv2d_bias.gradient(saves="x w")
+@conv_bias.gradient(saves="x w")
 def _(
     dy: Array, y: Array, x: Array, w: Array, b: Array, *,
-    stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    stride: Sides, padding: Sides, dilation: Sides, groups: int,
 ) -> Gradients:  # fmt: skip
     return (
-        lambda: conv2d_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
-        lambda: conv2d_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
-        lambda: sum(dy, (0, 2, 3)),
+        lambda: conv_input(dy, w, x.shape[2:], stride, padding, dilation, groups),
+        lambda: conv_weight(x, dy, w.shape[2:], stride, padding, dilation, groups),
+        lambda: sum(dy, (0, *range(2, dy.ndim))),
     )
 
 

@@ -12,6 +12,8 @@ from minicnn.errors import IndexOutOfRange, ShapeError
 from minicnn.ops.broadcast import Shape
 from minicnn.tensor import Tensor, values_of
 
+__all__ = ["gather"]
+
 
 @differentiable
 def index(x: Array, /, where: Any) -> Array:

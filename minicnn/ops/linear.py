@@ -12,6 +12,8 @@ from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import reshape, transpose, view_as
 
+__all__ = ["matmul"]
+
 
 @differentiable
 def matrix_product(a: Array, b: Array, /) -> Array:

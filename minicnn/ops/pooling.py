@@ -10,7 +10,7 @@ import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.linear import matrix_product
 from minicnn.tensor import values_of
-from minicnn_kernels.geometry import Windows
+from minicnn_kernels.geometry import Sides, Windows
 
 # --- maximum: remember who won, pass the gradient to the winner -----------------------------------
 
@@ -96,7 +96,7 @@ def _(ddx: Array, y: Array, dy: Array, *, windows: Windows) -> Gradients:
 # --- mean to a given size: two small matrix products ----------------------------------------------
 
 
-def adaptive_avg_pool2d(x: Any, output_size: tuple[int, int]) -> Any:
+def adaptive_avg_pool2d(x: Any, output_size: Sides) -> Any:
     """Return y[n,c] = R x[n,c] C^T, with the rows of R and C averaging one bin each.
 
     Bin i of n pixels runs from floor(i*n/m) up to, not including, ceil((i+1)*n/m).

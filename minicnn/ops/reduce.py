@@ -16,6 +16,8 @@ from minicnn.ops.shape import squeeze, view_as
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 
+__all__ = ["amax", "amin", "argmax", "argmin", "max", "mean", "min", "std", "sum", "var"]
+
 Dims = int | tuple[int, ...] | None
 
 

@@ -13,6 +13,11 @@ from minicnn.errors import ArgumentError, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_to
 from minicnn.ops.indexing import dimension, index
 
+__all__ = [
+    "cat", "chunk", "concat", "flatten", "flip", "movedim", "permute", "reshape", "split",
+    "squeeze", "stack", "transpose", "unsqueeze",
+]  # fmt: skip
+
 
 @differentiable
 def view_as(x: Array, /, shape: Shape) -> Array:
@@ -177,6 +182,9 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     if len({len(shape) for shape in shapes}) > 1 or len(others) > 1 or not shapes[0]:
         raise ShapeError(f"cat: shapes {shapes} may differ only in dimension {dim}")
     return concatenate(*tensors, dim=position)
+
+
+concat = cat
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:

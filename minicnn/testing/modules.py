@@ -1,7 +1,7 @@
 """Check layers and models as a whole: a sample of each, with small inputs.
 
-To add a layer or a model, add a row; `layers_without_case` and `models_without_case` name those
-that have none.
+The rows of layers are in `minicnn/testing/cases`, those of models here; `layers_without_case` and
+`models_without_case` name those that have none.
 
 >>> from minicnn.testing import check_module
 >>> check_module("Linear: with bias").verdict
@@ -12,66 +12,19 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from minicnn import models, nn, random
+from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
 from minicnn.nn import functional as F
-from minicnn.testing.cases.case import Shape, distinct_arrays
+from minicnn.testing.cases import LAYERS
+from minicnn.testing.cases import ModuleCase as ModuleCase
+from minicnn.testing.cases.case import Shape
 from minicnn.testing.operations import checked, repeat_line
-from minicnn_kernels.arrays import Array
-
-
-@dataclass(frozen=True, eq=False)
-class ModuleCase:
-    """A layer or a model with a sample input.
-
-    Attributes:
-        kind: the class of the layer, or the name of the model.
-        name: what is special about the row.
-        build: makes the module.
-        inputs: the shapes of its inputs; whole numbers, as labels, are given as they are.
-        loss: what is applied to its output.
-    """
-
-    kind: str
-    name: str
-    build: Callable[[], nn.Module]
-    inputs: tuple[Shape | Array, ...]
-    loss: Callable[..., Any] | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.name}"
-
-    def module(self) -> nn.Module:
-        """Build the module, the same each time; no parameter keeps a special value as 0 or 1."""
-        state = random.default.get_state()
-        random.manual_seed(0)
-        try:
-            module = self.build()
-        finally:
-            random.default.set_state(state)
-        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
-        for parameter in module.parameters():
-            parameter.array += rng.uniform(-0.2, 0.2, parameter.shape).astype(parameter.dtype)
-        return module
-
-    def arrays(self) -> list[Array]:
-        """Make the inputs: float64 in which no two values, and no value and 0, are close."""
-        shapes = [given for given in self.inputs if isinstance(given, tuple)]
-        made = iter(distinct_arrays(shapes, str(self)))
-        return [next(made) if isinstance(given, tuple) else given for given in self.inputs]
-
-
-def _layer(name: str, build: Callable[[], nn.Module], *inputs: Shape | Array) -> ModuleCase:
-    return ModuleCase(type(build()).__name__, name, build, inputs)
 
 
 def _model(kind: str, name: str, images: Shape, classes: int = 10, **settings: Any) -> ModuleCase:
@@ -80,42 +33,11 @@ def _model(kind: str, name: str, images: Shape, classes: int = 10, **settings: A
     return ModuleCase(
         kind,
         name,
-        lambda: models.create(kind, **settings),
+        lambda nn: models.create(kind, **settings),
         (images,),
         lambda logits: F.cross_entropy(logits, labels),
     )
 
-
-LABELS = np.array([2, 0, 1, 2])
-
-LAYERS = [
-    _layer("with bias", lambda: nn.Linear(3, 2), (4, 3)),
-    _layer("without bias", lambda: nn.Linear(3, 2, bias=False), (4, 3)),
-    _layer("padded", lambda: nn.Conv2d(2, 3, 3, padding=1), (2, 2, 4, 3)),
-    _layer("all settings", lambda: nn.Conv2d(4, 2, (2, 1), (2, 1), (0, 1), (1, 2), 2, False),
-           (1, 4, 5, 4)),
-    _layer("overlap", lambda: nn.MaxPool2d(3, stride=2, padding=1), (2, 2, 5, 4)),
-    _layer("padding not counted", lambda: nn.AvgPool2d(2, padding=1, count_include_pad=False),
-           (2, 2, 3, 4)),
-    _layer("uneven bins", lambda: nn.AdaptiveAvgPool2d((2, 3)), (1, 2, 5, 4)),
-    _layer("in training", lambda: nn.BatchNorm2d(2), (3, 2, 2, 3)),
-    _layer("in evaluation", lambda: nn.BatchNorm2d(2).eval(), (3, 2, 2, 3)),
-    _layer("mean over all batches", lambda: nn.BatchNorm2d(2, momentum=None), (3, 2, 2, 3)),
-    _layer("in training", lambda: nn.Dropout(0.4), (4, 5)),
-    _layer("in evaluation", lambda: nn.Dropout(0.4).eval(), (4, 5)),
-    _layer("all but the batch", lambda: nn.Flatten(), (2, 3, 2)),
-    _layer("signed", lambda: nn.Identity(), (2, 3)),
-    _layer("signed", lambda: nn.ReLU(), (3, 4)),
-    _layer("signed", lambda: nn.Tanh(), (2, 3)),
-    _layer("signed", lambda: nn.Sigmoid(), (2, 3)),
-    _layer("channels", lambda: nn.Softmax(dim=1), (2, 3, 2)),
-    _layer("channels", lambda: nn.LogSoftmax(dim=1), (2, 3, 2)),
-    _layer("smoothed", lambda: nn.CrossEntropyLoss(label_smoothing=0.1), (4, 3), LABELS),
-    _layer("mean", lambda: nn.NLLLoss(), (4, 3), LABELS),
-    _layer("mean", lambda: nn.MSELoss(), (2, 3), (2, 3)),
-    _layer("two layers", lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
-           (2, 3)),
-]  # fmt: skip
 
 MODELS = [
     _model("lenet5", "as in 1998", (2, 1, 32, 32)),

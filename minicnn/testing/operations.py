@@ -3,7 +3,7 @@
 >>> from minicnn.testing import cases_of, check_operation
 >>> [case.name for case in cases_of("tanh")]
 ['signed']
->>> check_operation("conv2d: groups").verdict
+>>> check_operation("conv: groups").verdict
 'pass'
 """
 

@@ -141,7 +141,7 @@ def test_the_repeat_line_repeats(capsys, arguments):
     [
         ((), "name what to check"),
         (("conv2",), "did you mean conv2d"),
-        (("tanh", "conv2d: grops"), "did you mean conv2d: groups"),
+        (("tanh", "conv: grops"), "did you mean conv: groups"),
         (("--model", "lenet"), "did you mean lenet5"),
         (("--model",), "expected one argument"),
         (("mine.py::rel",), "did you mean relu"),

@@ -25,10 +25,10 @@ def test_a_function_layer_and_model_go_by_their_names():
     assert words(targets.model_checks("lenet5", 1)) == words(targets.own_checks("lenet5", 1))
 
 
-@pytest.mark.parametrize("target", ["conv2d:groups", "conv2d: groups", "conv2d:  groups"])
+@pytest.mark.parametrize("target", ["conv:groups", "conv: groups", "conv:  groups"])
 def test_one_row(target):
     (check,) = targets.own_checks(target, 1)
-    assert check.name == "conv2d: groups"
+    assert check.name == "conv: groups"
 
 
 def test_the_words_of_a_check_name_it_again():
@@ -41,7 +41,7 @@ def test_the_words_of_a_check_name_it_again():
     [
         ("conv2", "did you mean conv2d"),
         ("relux: signed", "did you mean relu"),
-        ("conv2d: grops", "did you mean conv2d: groups"),
+        ("conv: grops", "did you mean conv: groups"),
         ("", "nothing is called ''"),
     ],
 )

@@ -8,7 +8,7 @@ from geometries import integers
 
 import minicnn
 import minicnn_kernels as kernels
-from minicnn.ops.convolution import col2im, conv2d, conv2d_input, conv2d_weight, im2col
+from minicnn.ops.convolution import col2im, conv, conv_input, conv_weight, im2col
 from minicnn.tensor import Tensor
 from minicnn_kernels.geometry import Windows
 
@@ -28,21 +28,21 @@ def w():
 
 @pytest.fixture
 def dy(x, w):
-    return integers(kernels.conv2d(x, w, **SETTINGS).shape, seed=2)
+    return integers(kernels.conv(x, w, **SETTINGS).shape, seed=2)
 
 
 def test_values_by_definition(x, w, dy):
-    with minicnn.use_algorithms(conv2d="loops", conv2d_input="loops", conv2d_weight="loops"):
+    with minicnn.use_algorithms(conv="loops", conv_input="loops", conv_weight="loops"):
         expected = [
-            kernels.conv2d(x, w, **SETTINGS),
-            kernels.conv2d_input(dy, w, size=SIZE, **SETTINGS),
-            kernels.conv2d_weight(x, dy, size=KERNEL, **SETTINGS),
+            kernels.conv(x, w, **SETTINGS),
+            kernels.conv_input(dy, w, size=SIZE, **SETTINGS),
+            kernels.conv_weight(x, dy, size=KERNEL, **SETTINGS),
         ]
     x, w, dy = map(Tensor, (x, w, dy))
     results = [
-        conv2d(x, w, **SETTINGS),
-        conv2d_input(dy, w, size=SIZE, **SETTINGS),
-        conv2d_weight(x, dy, size=KERNEL, **SETTINGS),
+        conv(x, w, **SETTINGS),
+        conv_input(dy, w, size=SIZE, **SETTINGS),
+        conv_weight(x, dy, size=KERNEL, **SETTINGS),
     ]
     for result, correct in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result.array, correct)
@@ -50,30 +50,30 @@ def test_values_by_definition(x, w, dy):
 
 def test_each_gradient_is_one_of_the_other_two(x, w, dy):
     image, filters, upstream = (Tensor(a, requires_grad=True) for a in (x, w, dy))
-    dx, dw = minicnn.grad(conv2d(image, filters, **SETTINGS), [image, filters], upstream)
-    np.testing.assert_array_equal(dx.array, kernels.conv2d_input(dy, w, size=SIZE, **SETTINGS))
-    np.testing.assert_array_equal(dw.array, kernels.conv2d_weight(x, dy, size=KERNEL, **SETTINGS))
+    dx, dw = minicnn.grad(conv(image, filters, **SETTINGS), [image, filters], upstream)
+    np.testing.assert_array_equal(dx.array, kernels.conv_input(dy, w, size=SIZE, **SETTINGS))
+    np.testing.assert_array_equal(dw.array, kernels.conv_weight(x, dy, size=KERNEL, **SETTINGS))
 
 
 @pytest.mark.parametrize("needed", ["input", "weight"])
 def test_only_the_gradient_that_is_needed_is_computed(monkeypatch, x, w, needed):
     image = Tensor(x, requires_grad=needed == "input")
     filters = Tensor(w, requires_grad=needed == "weight")
-    other = "conv2d_weight" if needed == "input" else "conv2d_input"
+    other = "conv_weight" if needed == "input" else "conv_input"
     monkeypatch.setattr(kernels, other, lambda *_, **__: pytest.fail(f"{other} was computed"))
-    conv2d(image, filters, **SETTINGS).sum().backward()
+    conv(image, filters, **SETTINGS).sum().backward()
     assert (image if needed == "input" else filters).grad is not None
 
 
-@pytest.mark.parametrize("algorithm", sorted(kernels.conv2d_input.algorithms))
+@pytest.mark.parametrize("algorithm", sorted(kernels.conv_input.algorithms))
 def test_the_algorithm_of_a_gradient_can_be_chosen(x, w, algorithm):
     def gradient():
         image = Tensor(x, requires_grad=True)
-        conv2d(image, Tensor(w), **SETTINGS).sum().backward()
+        conv(image, Tensor(w), **SETTINGS).sum().backward()
         return image.grad.array
 
     expected = gradient()
-    with minicnn.use_algorithms(conv2d_input=algorithm):
+    with minicnn.use_algorithms(conv_input=algorithm):
         np.testing.assert_array_equal(gradient(), expected)
 
 
@@ -81,7 +81,7 @@ def test_windows_as_columns_are_the_matrix_of_a_convolution(x, w):
     windows = Windows(SIZE, KERNEL, (2, 1), (1, 0), (1, 2))
     cols = im2col(x, windows)[:, :2].reshape(2, 2 * 6, -1)
     product = w[:3].reshape(3, -1) @ cols
-    expected = kernels.conv2d(x, w, **SETTINGS)[:, :3]
+    expected = kernels.conv(x, w, **SETTINGS)[:, :3]
     np.testing.assert_array_equal(product.reshape(expected.shape), expected)
 
 

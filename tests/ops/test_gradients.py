@@ -12,8 +12,7 @@ import minicnn
 from minicnn import differentiable, ops
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.tensor import values_of
-from minicnn.testing.cases import CASES, Case
-from minicnn.testing.cases.arithmetic import ARITHMETIC
+from minicnn.testing.cases import CASES, Case, arithmetic
 from minicnn.testing.operations import all_operations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Using padding='same' with even kernel")
@@ -215,14 +214,14 @@ def _(dy, y, x):
 
 @differentiable
 def without_stride(x, w, /):
-    return ops.convolution.conv2d.forward(x, w, (2, 2), (0, 0), (1, 1), 1)
+    return ops.convolution.conv.forward(x, w, (2, 2), (0, 0), (1, 1), 1)
 
 
 @without_stride.gradient()
 def _(dy, y, x, w):
     return (
-        lambda: ops.convolution.conv2d_input(dy, w, x.shape[2:], (2, 2), (0, 0), (1, 1), 1),
-        lambda: ops.convolution.conv2d_weight(x, dy, w.shape[2:], (1, 1), (0, 0), (1, 1), 1),
+        lambda: ops.convolution.conv_input(dy, w, x.shape[2:], (2, 2), (0, 0), (1, 1), 1),
+        lambda: ops.convolution.conv_weight(x, dy, w.shape[2:], (1, 1), (0, 0), (1, 1), 1),
     )
 
 
@@ -260,7 +259,7 @@ def test_a_derivative_that_is_right_only_once_is_caught_the_second_time():
 
 
 def test_the_inputs_of_a_row_are_kept_away_from_kinks_and_ties():
-    for case in ARITHMETIC:
+    for case in arithmetic.ROWS:
         values = np.sort(np.concatenate([a.ravel() for a in case.arrays()]))
         if values.size:
             assert np.abs(values).min() > 0.01, case

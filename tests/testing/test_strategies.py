@@ -18,7 +18,7 @@ import minicnn
 import minicnn_kernels as kernels
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn.nn import functional as F
-from minicnn.ops.convolution import conv2d, conv2d_input, conv2d_weight
+from minicnn.ops.convolution import conv, conv_input, conv_weight
 from minicnn.ops.pooling import window_spread, window_sum
 from minicnn.tensor import Tensor
 from minicnn.testing import strategies
@@ -673,10 +673,10 @@ def test_torch_agrees_on_poolings(torch, dims):
 @settings(max_examples=80)
 def test_the_three_views_of_a_convolution_are_adjoint(drawn):
     g, x, w, dy = drawn
-    value = (dy * conv2d(x, w, **g.settings)).sum()
-    dx = conv2d_input(dy, w, g.image, **g.settings)
-    dw = conv2d_weight(x, dy, g.kernel, **g.settings)
-    size = (abs(dy) * conv2d(abs(x), abs(w), **g.settings)).sum()
+    value = (dy * conv(x, w, **g.settings)).sum()
+    dx = conv_input(dy, w, g.image, **g.settings)
+    dw = conv_weight(x, dy, g.kernel, **g.settings)
+    size = (abs(dy) * conv(abs(x), abs(w), **g.settings)).sum()
     assert abs(value - (x * dx).sum()) <= 1e-12 * size
     assert abs(value - (w * dw).sum()) <= 1e-12 * size
 
@@ -686,8 +686,8 @@ def test_a_convolution_follows_its_definition(drawn):
     g, x, w = drawn
     b = make_array((g.out_channels,), "lattice", 3) if g.bias else None
     y = F.conv2d(*(None if a is None else Tensor(a) for a in (x, w, b)), **g.settings).array
-    with minicnn.use_algorithms(conv2d="loops"):
-        expected = kernels.conv2d(x, w, **g.settings)
+    with minicnn.use_algorithms(conv="loops"):
+        expected = kernels.conv(x, w, **g.settings)
     assert y.shape == g.output_shape
     np.testing.assert_allclose(y, expected + (0 if b is None else b.reshape(-1, 1, 1)), rtol=1e-12)
 

@@ -1,7 +1,8 @@
 """Convolution and its two gradients, by definition and as matrix products.
 
 The three are one trilinear form seen from three sides: sum y*dy = sum x*dx = sum w*dw.
-Shapes: x (N, C, H, W); w (O, C/groups, KH, KW); y and dy (N, O, OH, OW).
+Shapes: x (N, C, H, W); w (O, C/groups, KH, KW); y and dy (N, O, OH, OW).  Images of one and three
+sides take the same code: i, a, s, d and p then have one number per side, as i*s + a*d - p.
 
 Paper: Chellapilla, Puri, Simard 2006, "High performance convolutional neural networks for document
 processing" (convolution as a matrix product).
@@ -18,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.geometry import Pair, Windows
+from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import Kernel
 
-conv2d = Kernel("conv2d")
-conv2d_input = Kernel("conv2d_input")
-conv2d_weight = Kernel("conv2d_weight")
+conv = Kernel("conv")
+conv_input = Kernel("conv_input")
+conv_weight = Kernel("conv_weight")
 
 WORKSPACE_BYTES = 4 * 2**20
 """How large the im2col matrix of one pass may grow; the rest takes further passes."""
@@ -32,62 +33,59 @@ WORKSPACE_BYTES = 4 * 2**20
 _thread = threading.local()
 
 
-# --- by definition: six loops (seven with the groups), for the eye and as an oracle ---------------
+# --- by definition, for the eye and as an oracle --------------------------------------------------
 
 
-@conv2d.algorithm("loops")
-def conv2d_loops(
-    x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv.algorithm("loops")
+def conv_loops(
+    x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b]."""
-    windows = Windows(_image(x), _image(w), stride, padding, dilation)
+    windows = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation)
     y = np.zeros_like(x, shape=(x.shape[0], w.shape[0], *windows.output))
-    for n, o, i, j, c, a, b, row, column in _six_loops(windows, x.shape, w.shape, groups):
-        y[n, o, i, j] += x[n, c, row, column] * w[o, c % w.shape[1], a, b]
+    for n, o, i, c, a, pixel in _products(windows, x.shape, w.shape, groups):
+        y[n, o, *i] += x[n, c, *pixel] * w[o, c % w.shape[1], *a]
     return y
 
 
-@conv2d_input.algorithm("loops")
-def conv2d_input_loops(
-    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv_input.algorithm("loops")
+def conv_input_loops(
+    dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,o,i,j] * w[o,c,a,b]."""
-    windows = Windows(size, _image(w), stride, padding, dilation)
+    windows = Windows(size, w.shape[2:], stride, padding, dilation)
     dx = np.zeros_like(dy, shape=(dy.shape[0], w.shape[1] * groups, *size))
-    for n, o, i, j, c, a, b, row, column in _six_loops(windows, dx.shape, w.shape, groups):
-        dx[n, c, row, column] += dy[n, o, i, j] * w[o, c % w.shape[1], a, b]
+    for n, o, i, c, a, pixel in _products(windows, dx.shape, w.shape, groups):
+        dx[n, c, *pixel] += dy[n, o, *i] * w[o, c % w.shape[1], *a]
     return dx
 
 
-@conv2d_weight.algorithm("loops")
-def conv2d_weight_loops(
-    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv_weight.algorithm("loops")
+def conv_weight_loops(
+    x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dw[o,c,a,b] = sum_nij x[n, c, i*s + a*d - p, j*s + b*d - p] * dy[n,o,i,j]."""
-    windows = Windows(_image(x), size, stride, padding, dilation)
+    windows = Windows(x.shape[2:], size, stride, padding, dilation)
     dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size))
-    for n, o, i, j, c, a, b, row, column in _six_loops(windows, x.shape, dw.shape, groups):
-        dw[o, c % dw.shape[1], a, b] += x[n, c, row, column] * dy[n, o, i, j]
+    for n, o, i, c, a, pixel in _products(windows, x.shape, dw.shape, groups):
+        dw[o, c % dw.shape[1], *a] += x[n, c, *pixel] * dy[n, o, *i]
     return dw
 
 
-def _six_loops(
+def _products(
     windows: Windows, x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int
-) -> Iterator[tuple[int, ...]]:
-    """Go over every product of the sum: (n, o, i, j, c, a, b, row of x, column of x)."""
-    (n_images, _, height, width), (n_filters, per_group, *_) = x_shape, w_shape
-    (down, right), (top, left), (down_tap, right_tap) = (
-        windows.stride,
-        windows.padding,
-        windows.dilation,
-    )
-    everywhere = (range(n_images), range(n_filters), *map(range, windows.output))
-    for n, o, i, j in product(*everywhere):
+) -> Iterator[tuple[int, int, Sides, int, Sides, Sides]]:
+    """Go over every product of the sum: (n, o, i, c, a, the pixel i*s + a*d - p of x)."""
+    (n_images, _, *image), (n_filters, per_group, *_) = x_shape, w_shape
+    positions, cells = (list(product(*map(range, n))) for n in (windows.output, windows.kernel))
+    steps = list(zip(windows.stride, windows.dilation, windows.padding, strict=True))
+    for n, o, i in product(range(n_images), range(n_filters), positions):
         first = o // (n_filters // groups) * per_group  # the group's first channel
-        for c, a, b in product(range(first, first + per_group), *map(range, windows.kernel)):
-            row, column = i * down + a * down_tap - top, j * right + b * right_tap - left
-            if 0 <= row < height and 0 <= column < width:
-                yield n, o, i, j, c, a, b, row, column
+        for c, a in product(range(first, first + per_group), cells):
+            moves = zip(i, a, steps, strict=True)
+            pixel = tuple(at * s + tap * d - p for at, tap, (s, d, p) in moves)
+            if all(0 <= k < size for k, size in zip(pixel, image, strict=True)):
+                yield n, o, i, c, a, pixel
 
 
 # --- im2col: every window becomes a column, and the sum one matrix product ------------------------
@@ -102,52 +100,53 @@ def _im2col_cost(*arrays: Array, **settings: Any) -> float:
     return 1.0
 
 
-@conv2d.algorithm("im2col", cost=_im2col_cost)
-def conv2d_im2col(
-    x: Array, w: Array, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv.algorithm("im2col", cost=_im2col_cost)
+def conv_im2col(
+    x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """y = w @ cols: filters as rows (O, C*KH*KW), windows as columns (C*KH*KW, OH*OW*N)."""
-    windows = Windows(_image(x), _image(w), stride, padding, dilation)
+    windows = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation)
     view = _windows_of(x, windows)
     y = np.empty_like(x, shape=(w.shape[0], *windows.output, x.shape[0]), order="C")
     filters = _matrices(w, groups)
-    for rows in _passes(view):
-        product = filters @ _matrices(_columns(view[:, :, :, rows]), groups, 3)
+    for rows, part in _passes(view, windows):
+        product = filters @ _matrices(_columns(part), groups, 1 + windows.ndim)
         y[:, rows] = product.reshape(y[:, rows].shape)
-    return y.transpose(3, 0, 1, 2)
+    return _images_first(y)
 
 
-@conv2d_weight.algorithm("im2col", cost=_im2col_cost)
-def conv2d_weight_im2col(
-    x: Array, dy: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv_weight.algorithm("im2col", cost=_im2col_cost)
+def conv_weight_im2col(
+    x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dw = dy @ cols^T: dy as rows (O, OH*OW*N), windows as columns (C*KH*KW, OH*OW*N)."""
-    windows = Windows(_image(x), size, stride, padding, dilation)
+    windows = Windows(x.shape[2:], size, stride, padding, dilation)
     view = _windows_of(x, windows)
     dw = np.zeros_like(x, shape=(dy.shape[1], x.shape[1] // groups, *size), order="C")
     filters, dy = _matrices(dw, groups), _images_last(dy)
-    for rows in _passes(view):
-        cols = _matrices(_columns(view[:, :, :, rows]), groups, 3)
+    for rows, part in _passes(view, windows):
+        cols = _matrices(_columns(part), groups, 1 + windows.ndim)
         filters += _matrices(dy[:, rows], groups) @ cols.swapaxes(1, 2)
     return dw
 
 
-@conv2d_input.algorithm("im2col", cost=_im2col_cost)
-def conv2d_input_im2col(
-    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv_input.algorithm("im2col", cost=_im2col_cost)
+def conv_input_im2col(
+    dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """dx = col2im(w^T @ dy): every pixel of a window receives its filter weights times dy."""
-    windows = Windows(size, _image(w), stride, padding, dilation)
+    windows = Windows(size, w.shape[2:], stride, padding, dilation)
     channels, n_images = w.shape[1] * groups, dy.shape[0]
     dx = np.zeros_like(dy, shape=(channels, *windows.padded, n_images), order="C")
-    view = _images_last(window_view(dx.transpose(3, 0, 1, 2), windows, writeable=True))
+    view = _images_last(window_view(_images_first(dx), windows, writeable=True))
     filters, dy = _matrices(w, groups).swapaxes(1, 2), _images_last(dy)
-    for rows in _passes(view):
-        cols = _workspace(view[:, :, :, rows])
-        np.matmul(filters, _matrices(dy[:, rows], groups), out=_matrices(cols, groups, 3))
-        for a, b, _ in windows.taps():
-            view[:, a, b, rows] += cols[:, a, b]
-    return dx.transpose(3, 0, 1, 2)[:, :, *windows.inside]
+    for rows, part in _passes(view, windows):
+        cols = _workspace(part)
+        matrices = _matrices(cols, groups, 1 + windows.ndim)
+        np.matmul(filters, _matrices(dy[:, rows], groups), out=matrices)
+        for cell, _ in windows.taps():
+            part[:, *cell] += cols[:, *cell]
+    return _images_first(dx)[:, :, *windows.inside]
 
 
 def _images_last(array: Array) -> Array:
@@ -155,10 +154,15 @@ def _images_last(array: Array) -> Array:
     return np.moveaxis(array, 0, -1)
 
 
+def _images_first(array: Array) -> Array:
+    """See (C, ..., N) as (N, C, ...)."""
+    return np.moveaxis(array, -1, 0)
+
+
 def _windows_of(x: Array, windows: Windows) -> Array:
     """Look at the windows of x as (C, KH, KW, OH, OW, N), the images side by side in memory."""
     padded = np.ascontiguousarray(_images_last(pad_image(x, windows)))
-    return _images_last(window_view(np.moveaxis(padded, -1, 0), windows))
+    return _images_last(window_view(_images_first(padded), windows))
 
 
 def _matrices(array: Array, groups: int, row_dims: int = 1) -> Array:
@@ -167,12 +171,15 @@ def _matrices(array: Array, groups: int, row_dims: int = 1) -> Array:
     return array.reshape(groups, rows // groups, columns)
 
 
-def _passes(view: Array) -> Iterator[slice]:
+def _passes(view: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
     """Split the windows (C, KH, KW, OH, OW, N) by rows so that each part fits WORKSPACE_BYTES."""
-    n_rows = view.shape[3]
+    n_rows = windows.output[0]
     bytes_per_row = view.itemsize * prod(view.shape) // max(1, n_rows)
     step = max(1, WORKSPACE_BYTES // max(1, bytes_per_row))
-    return (slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
+    by_rows = np.moveaxis(view, 1 + windows.ndim, 0)
+    for i in range(0, n_rows, step):
+        rows = slice(i, min(i + step, n_rows))
+        yield rows, np.moveaxis(by_rows[rows], 0, 1 + windows.ndim)
 
 
 def _columns(view: Array) -> Array:
@@ -191,25 +198,21 @@ def _workspace(like: Array) -> Array:
     return memory[:n_bytes].view(like.dtype).reshape(like.shape)
 
 
-def _image(x: Array) -> Pair:
-    return x.shape[2], x.shape[3]
-
-
 # --- flipped filter: the gradient of a convolution is a convolution -------------------------------
 
 
 def _flipped_filter_cost(
-    dy: Array, w: Array, *, stride: Pair, groups: int, **settings: Any
+    dy: Array, w: Array, *, stride: Sides, groups: int, **settings: Any
 ) -> float:
     """Gathering windows of dy against scattering windows of dx: compare their channels."""
-    return float(dy.shape[1] * stride[0] * stride[1] / (w.shape[1] * groups))
+    return float(dy.shape[1] * prod(stride) / (w.shape[1] * groups))
 
 
-@conv2d_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
-def conv2d_input_flipped_filter(
-    dy: Array, w: Array, *, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+@conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
+def conv_input_flipped_filter(
+    dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
-    """dx = conv2d(spread(dy), w turned by 180 degrees, its input and output channels exchanged).
+    """dx = conv(spread(dy), w turned by 180 degrees, its input and output channels exchanged).
 
     dx[n,c,k,l] = sum_oab spread[n, o, k + p - a*d, l + q - b*d] * w[o,c,a,b]
 
@@ -217,17 +220,19 @@ def conv2d_input_flipped_filter(
     outputs that used it: one convolution with stride 1 and padding d*(K-1) - p.
     """
     filters, channels, *kernel = w.shape
-    by_group = w[:, :, ::-1, ::-1].reshape(groups, filters // groups, channels, *kernel)
+    flipped = np.flip(w, tuple(range(2, w.ndim)))
+    by_group = flipped.reshape(groups, filters // groups, channels, *kernel)
     turned = by_group.swapaxes(1, 2).reshape(groups * channels, filters // groups, *kernel)
-    spread = _spread(dy, size, _image(w), stride, padding, dilation)
-    dx: Array = conv2d_im2col(
-        spread, turned, stride=(1, 1), padding=(0, 0), dilation=dilation, groups=groups
+    spread = _spread(dy, size, w.shape[2:], stride, padding, dilation)
+    ones, zeros = (1,) * len(size), (0,) * len(size)
+    dx: Array = conv_im2col(
+        spread, turned, stride=ones, padding=zeros, dilation=dilation, groups=groups
     )
     return dx
 
 
 def _spread(
-    dy: Array, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+    dy: Array, size: Sides, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides
 ) -> Array:
     """Place dy on the grid of x, with zeros between and around, for windows at stride 1.
 

@@ -1,7 +1,8 @@
 """Pooling: windows reduced to their maximum or their sum, and the way back.
 
 Both directions go over the cells of the window, not over the windows: KH*KW passes over whole
-images, each of them a single array operation.
+images, each of them a single array operation.  The formulas are those of two sides, (i, j) and
+(a, b); images of one and three sides take the same code.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
     """
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     padded = pad_image(x, windows, lowest)
-    seen = [padded[:, :, rows, columns] for _, _, (rows, columns) in windows.taps()]
+    seen = [padded[:, :, *place] for _, place in windows.taps()]
     best = seen[0].copy(order="K")
     for values in seen[1:]:
         np.maximum(best, values, out=best)
@@ -54,8 +55,8 @@ def take_by_taps(x: Array, winner: Array, *, windows: Windows) -> Array:
     """y[n,c,i,j] = the pixel of x that won window [i,j]."""
     padded = pad_image(x, windows)
     y = np.zeros_like(x, shape=winner.shape)
-    for a, b, (rows, columns) in windows.taps():
-        np.copyto(y, padded[:, :, rows, columns], where=winner == a * windows.kernel[1] + b)
+    for number, (_, place) in enumerate(windows.taps()):
+        np.copyto(y, padded[:, :, *place], where=winner == number)
     return y
 
 
@@ -64,12 +65,12 @@ def route_by_taps(dy: Array, winner: Array, *, windows: Windows) -> Array:
     """dx[n, c, winning pixel] += dy[n,c,i,j]: where windows overlap, a pixel can win several."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
     overlap = windows.overlap
-    for a, b, (rows, columns) in windows.taps():
-        won = winner == a * windows.kernel[1] + b
+    for number, (_, place) in enumerate(windows.taps()):
+        won = winner == number
         if overlap:
-            padded[:, :, rows, columns] += dy * won
+            padded[:, :, *place] += dy * won
         else:  # every pixel is in one window at most
-            np.multiply(dy, won, out=padded[:, :, rows, columns])
+            np.multiply(dy, won, out=padded[:, :, *place])
     return padded[:, :, *windows.inside]
 
 
@@ -78,8 +79,8 @@ def sum_by_taps(x: Array, *, windows: Windows) -> Array:
     """y[n,c,i,j] = sum_ab x[n, c, i*s + a*d - p, j*s + b*d - p]."""
     padded = pad_image(x, windows)
     y = np.zeros_like(x, shape=(*x.shape[:2], *windows.output))
-    for _, _, (rows, columns) in windows.taps():
-        y += padded[:, :, rows, columns]
+    for _, place in windows.taps():
+        y += padded[:, :, *place]
     return y
 
 
@@ -87,6 +88,6 @@ def sum_by_taps(x: Array, *, windows: Windows) -> Array:
 def spread_by_taps(dy: Array, *, windows: Windows) -> Array:
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,c,i,j]: the adjoint of window_sum."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
-    for _, _, (rows, columns) in windows.taps():
-        padded[:, :, rows, columns] += dy
+    for _, place in windows.taps():
+        padded[:, :, *place] += dy
     return padded[:, :, *windows.inside]

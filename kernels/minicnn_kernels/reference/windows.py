@@ -9,7 +9,7 @@ from minicnn_kernels.geometry import Windows
 
 
 def pad_image(x: Array, windows: Windows, value: float = 0.0) -> Array:
-    """Return x (N, C, H, W) with its padding, filled with `value`, around it."""
+    """Return x (N, C, H, W), or with other sides, with its padding of `value` around it."""
     if windows.padded == windows.image:
         return x
     padded = np.full_like(x, value, shape=(*x.shape[:2], *windows.padded))
@@ -24,12 +24,13 @@ def window_view(x: Array, windows: Windows, writeable: bool = False) -> Array:
 
     The windows overlap: write to one cell [a, b] of all of them at a time.
     """
-    n, c, h, w = x.strides
-    (down, right), (down_tap, right_tap) = windows.stride, windows.dilation
+    n, c, *sides = x.strides
+    taps = (step * d for step, d in zip(sides, windows.dilation, strict=True))
+    moves = (step * s for step, s in zip(sides, windows.stride, strict=True))
     return np.lib.stride_tricks.as_strided(
         x,
         shape=(*x.shape[:2], *windows.kernel, *windows.output),
-        strides=(n, c, h * down_tap, w * right_tap, h * down, w * right),
+        strides=(n, c, *taps, *moves),
         writeable=writeable,
     )
 
@@ -50,6 +51,6 @@ def col2im(cols: Array, windows: Windows) -> Array:
     A pixel that several windows share receives the sum of their values.
     """
     padded = np.zeros_like(cols, shape=(*cols.shape[:2], *windows.padded), order="C")
-    for a, b, (rows, columns) in windows.taps():
-        padded[:, :, rows, columns] += cols[:, :, a, b]
+    for cell, place in windows.taps():
+        padded[:, :, *place] += cols[:, :, *cell]
     return padded[:, :, *windows.inside]

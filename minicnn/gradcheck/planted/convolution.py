@@ -93,7 +93,7 @@ def conv2d_filter_not_turned() -> Pair:
 
 
 @planted("turned")
-def conv2d_weight_gradient_turned() -> Pair:
+def conv_weight_gradient_turned() -> Pair:
     """The gradient of the filter is turned by 180 degrees, as for a true convolution."""
 
     def backward(dy: Array, x: Array, w: Array) -> Gradients:
@@ -330,7 +330,7 @@ def conv2d_last_image_only() -> Pair:
 
 
 @planted("factor")
-def conv2d_weight_gradient_averaged_over_batch() -> Pair:
+def conv_weight_gradient_averaged_over_batch() -> Pair:
     """The gradient of the filter is the mean over the batch where the sum is due."""
 
     def backward(dy: Array, x: Array, w: Array) -> Gradients:
@@ -383,7 +383,7 @@ def depthwise_last_channel_forgotten() -> Pair:
 
 
 @planted("factor")
-def conv2d_bias_gradient_averaged() -> Pair:
+def conv_bias_gradient_averaged() -> Pair:
     """The gradient of the bias is the mean of dy over images and places instead of the sum."""
 
     def backward(dy: Array, x: Array, w: Array, b: Array) -> Gradients:
@@ -396,7 +396,7 @@ def conv2d_bias_gradient_averaged() -> Pair:
 
 
 @planted("broadcast")
-def conv2d_bias_gradient_per_place() -> Pair:
+def conv_bias_gradient_per_place() -> Pair:
     """The gradient of the bias is summed over the batch only."""
 
     def backward(dy: Array, x: Array, w: Array, b: Array) -> Gradients:

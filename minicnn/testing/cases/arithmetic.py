@@ -9,7 +9,7 @@ from minicnn.testing.cases.case import Case, both, positive
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
-ARITHMETIC = [
+ROWS = [
     both("add", "one shape", lambda m, a, b: a + b, (2, 3), (2, 3)),
     both("add", "rows and columns", lambda m, a, b: a + b, (2, 1), (1, 3)),
     both("add", "fewer dimensions", lambda m, a, b: a + b, (3,), (2, 4, 3)),

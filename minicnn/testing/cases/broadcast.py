@@ -5,7 +5,7 @@ from __future__ import annotations
 from minicnn.ops.broadcast import sum_to
 from minicnn.testing.cases.case import Case, both
 
-BROADCAST = [
+ROWS = [
     both("broadcast_to", "rows", lambda m, x: x.expand(4, 3), (1, 3)),
     both("broadcast_to", "columns", lambda m, x: x.expand(2, -1, 3), (1, 4, 1)),
     both("broadcast_to", "a new dimension", lambda m, x: x.expand(2, -1, -1), (3, 2)),

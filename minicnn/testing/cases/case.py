@@ -1,4 +1,4 @@
-"""A row of the table of operations, and short ways to write one."""
+"""A row of the tables of operations and of layers, and short ways to write one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import minicnn
-from minicnn.nn import functional
+from minicnn import nn, random
+from minicnn.nn import functional as F
 from minicnn_kernels.arrays import Array
 
 Shape: TypeAlias = tuple[int, ...]
@@ -37,6 +38,7 @@ class Case:
         inputs: the shapes of the tensors.
         torch: computes the same with PyTorch: `torch(module, *tensors)`; None if it cannot.
         through: the function of `nn.functional` that calls the operation, if the row uses one.
+        public: whether the row is written with public functions, which check what they are given.
     """
 
     op: str
@@ -45,6 +47,7 @@ class Case:
     inputs: tuple[Shape, ...]
     torch: Callable[..., Any] | None = None
     through: str | None = None
+    public: bool = False
 
     def __str__(self) -> str:
         return f"{self.op}: {self.name}"
@@ -78,14 +81,69 @@ def both(
     op: str, name: str, function: Callable[..., Any], *inputs: Shape, through: str | None = None
 ) -> Case:
     """Make a row whose function takes `minicnn` or `torch`, and means the same in both."""
-    return Case(op, name, partial(function, minicnn), inputs, function, through)
+    return Case(op, name, partial(function, minicnn), inputs, function, through, public=True)
 
 
-def layer(op: str, name: str, kind: str, *inputs: Shape, **settings: Any) -> Case:
+def functional(op: str, name: str, kind: str, *inputs: Shape, **settings: Any) -> Case:
     """Make a row for a function of `nn.functional`, which both libraries have."""
 
     def in_torch(torch: Any, *tensors: Any) -> Any:
         return getattr(torch.nn.functional, kind)(*tensors, **settings)
 
-    ours = partial(getattr(functional, kind), **settings)
-    return Case(op, name, ours, inputs, in_torch, through=kind)
+    ours = partial(getattr(F, kind), **settings)
+    return Case(op, name, ours, inputs, in_torch, kind, public=True)
+
+
+def plain(op: str, name: str, function: Callable[..., Any], *inputs: Shape) -> Case:
+    """Make a row for a function without a gradient: positions, comparisons, whole numbers."""
+    return Case(op, name, partial(function, minicnn), inputs, function, public=True)
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleCase:
+    """A layer or a model with a sample input.
+
+    Attributes:
+        kind: the class of the layer, or the name of the model.
+        name: what is special about the row.
+        make: makes the module from `minicnn.nn`; that of a layer also from `torch.nn`.
+        inputs: the shapes of its inputs; whole numbers, as labels, are given as they are.
+        loss: what is applied to its output.
+        torch: whether `torch.nn` has the same layer.
+    """
+
+    kind: str
+    name: str
+    make: Callable[[Any], Any]
+    inputs: tuple[Shape | Array, ...]
+    loss: Callable[..., Any] | None = None
+    torch: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.name}"
+
+    def module(self) -> nn.Module:
+        """Build the module, the same each time; no parameter keeps a special value as 0 or 1."""
+        state = random.default.get_state()
+        random.manual_seed(0)
+        try:
+            module: nn.Module = self.make(nn)
+        finally:
+            random.default.set_state(state)
+        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        for parameter in module.parameters():
+            parameter.array += rng.uniform(-0.2, 0.2, parameter.shape).astype(parameter.dtype)
+        return module
+
+    def arrays(self) -> list[Array]:
+        """Make the inputs: float64 in which no two values, and no value and 0, are close."""
+        shapes = [given for given in self.inputs if isinstance(given, tuple)]
+        made = iter(distinct_arrays(shapes, str(self)))
+        return [next(made) if isinstance(given, tuple) else given for given in self.inputs]
+
+
+def layer(
+    name: str, make: Callable[[Any], Any], *inputs: Shape | Array, torch: bool = True
+) -> ModuleCase:
+    """Make a row for a layer: `layer("padded", lambda nn: nn.Conv2d(2, 3, 3), (2, 2, 4, 3))`."""
+    return ModuleCase(type(make(nn)).__name__, name, make, inputs, torch=torch)

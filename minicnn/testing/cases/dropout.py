@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.ops.dropout import keep
-from minicnn.testing.cases.case import Case
+from minicnn.testing.cases.case import Case, layer
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
-DROPOUT = [
+ROWS = [
     Case("keep", "mask", lambda x: keep(x, MASK, 1.25), ((2, 3),),
          lambda torch, x: x * torch.tensor(MASK) * 1.25),
+]  # fmt: skip
+
+LAYERS = [
+    layer("in training", lambda nn: nn.Dropout(0.4), (4, 5)),
+    layer("in evaluation", lambda nn: nn.Dropout(0.4).eval(), (4, 5)),
+    layer("0", lambda nn: nn.Dropout(0.0), (3, 4)),
+    layer("1", lambda nn: nn.Dropout(1.0), (3, 4)),
+    layer("inplace", lambda nn: nn.Dropout(0.0, inplace=True), (3, 4)),
 ]  # fmt: skip

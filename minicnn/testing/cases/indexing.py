@@ -9,7 +9,7 @@ from minicnn.testing.cases.case import Case, both
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
-INDEXING = [
+ROWS = [
     both("index", "row", lambda m, x: x[1], (3, 4)),
     both("index", "last row", lambda m, x: x[-1], (3, 4)),
     both("index", "one value", lambda m, x: x[1, 2], (3, 4)),

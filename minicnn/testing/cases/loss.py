@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.testing.cases.case import Case, Shape, both, layer
+from minicnn.testing.cases.case import Case, Shape, both, functional, layer
 
 LABELS, HOLES = np.array([2, 0, 1, 2]), np.array([2, -100, -100, 0])
 PIXEL_LABELS = np.array([[[0, 1]], [[1, -1]]])
@@ -25,7 +25,7 @@ def loss(op: str, name: str, kind: str, x: Shape, labels: Any, **settings: Any) 
     return both(op, name, function, x, through=kind)
 
 
-LOSSES = [
+ROWS = [
     loss("log_softmax", "cross entropy", "cross_entropy", (4, 3), LABELS),
     loss("log_softmax", "cross entropy summed", "cross_entropy", (4, 3), LABELS, reduction="sum"),
     loss("log_softmax", "cross entropy each", "cross_entropy", (4, 3), LABELS, reduction="none"),
@@ -44,7 +44,13 @@ LOSSES = [
     loss("index", "likelihood weighted", "nll_loss", (4, 3), HOLES, weight=CLASS_WEIGHTS),
     loss("index", "likelihood each", "nll_loss", (4, 3), LABELS, reduction="none"),
     loss("index", "likelihood of one sample", "nll_loss", (3,), np.array(2)),
-    layer("pow", "squared error", "mse_loss", (2, 3), (2, 3)),
-    layer("pow", "squared error summed", "mse_loss", (2, 3), (2, 3), reduction="sum"),
-    layer("pow", "squared error each", "mse_loss", (2, 3), (2, 3), reduction="none"),
+    functional("pow", "squared error", "mse_loss", (2, 3), (2, 3)),
+    functional("pow", "squared error summed", "mse_loss", (2, 3), (2, 3), reduction="sum"),
+    functional("pow", "squared error each", "mse_loss", (2, 3), (2, 3), reduction="none"),
+]  # fmt: skip
+
+LAYERS = [
+    layer("smoothed", lambda nn: nn.CrossEntropyLoss(label_smoothing=0.1), (4, 3), LABELS),
+    layer("mean", lambda nn: nn.NLLLoss(), (4, 3), LABELS),
+    layer("mean", lambda nn: nn.MSELoss(), (2, 3), (2, 3)),
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.testing.cases.case import Case, Shape, both, positive
+from minicnn.testing.cases.case import Case, Shape, both, layer, positive
 
 AVERAGE, VARIANCE = np.array([0.3, -0.8]), np.array([0.5, 1.7])
 
@@ -30,7 +30,7 @@ def standardized(name: str, *inputs: Shape) -> Case:
     return both("mul", name, function, *inputs, through="batch_norm")
 
 
-NORMALIZATION = [
+ROWS = [
     normalized("images", (2, 2, 2, 3), positive(2), (2,)),
     normalized("rows", (4, 3), positive(3), (3,)),
     normalized("sequences", (2, 2, 3), (2,), (2,), eps=0.1),
@@ -41,3 +41,13 @@ NORMALIZATION = [
     standardized("batch norm at inference, one row", (1, 2), (2,)),
     standardized("batch norm at inference, batch 0", (0, 2, 2, 1), (2,), (2,)),
 ]
+
+LAYERS = [
+    layer("in training", lambda nn: nn.BatchNorm2d(2), (3, 2, 2, 3)),
+    layer("in evaluation", lambda nn: nn.BatchNorm2d(2).eval(), (3, 2, 2, 3)),
+    layer("mean over all batches", lambda nn: nn.BatchNorm2d(2, momentum=None), (3, 2, 2, 3)),
+    layer("images", lambda nn: nn.BatchNorm2d(4), (1, 4, 5, 4)),
+    layer("not affine", lambda nn: nn.BatchNorm2d(4, affine=False), (1, 4, 5, 4)),
+    layer("no average", lambda nn: nn.BatchNorm2d(4, track_running_stats=False), (1, 4, 5, 4)),
+    layer("by position", lambda nn: nn.BatchNorm2d(4, 0.1, None, True, True), (1, 4, 5, 4)),
+]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minicnn.testing.cases.case import both
 
-REDUCTIONS = [
+ROWS = [
     both("sum", "all", lambda m, x: x.sum(), (2, 3)),
     both("sum", "one dimension", lambda m, x: x.sum(0), (2, 3)),
     both("sum", "kept dimension", lambda m, x: m.sum(x, -1, keepdim=True), (2, 3)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minicnn.testing.cases.case import both, layer
+from minicnn.testing.cases.case import both, functional
 
-SHAPES = [
+ROWS = [
     both("view_as", "reshape", lambda m, x: x.reshape(3, -1), (2, 6)),
     both("view_as", "reshape of nothing", lambda m, x: x.reshape(0, 2, 5), (0, 3)),
     both("view_as", "reshape to a single value", lambda m, x: x.reshape(()), (1, 1)),
@@ -23,13 +23,13 @@ SHAPES = [
     both("permute_dims", "T", lambda m, x: x.T, (2, 3)),
     both("permute_dims", "mT", lambda m, x: x.mT, (2, 3, 4)),
     both("permute_dims", "a single value", lambda m, x: x.permute(()), ()),
-    layer("pad_with", "one side", "pad", (2, 3), pad=(2, 0)),
-    layer("pad_with", "two dimensions", "pad", (2, 3, 2), pad=(1, 0, 2, 1)),
-    layer("pad_with", "a value", "pad", (2, 3), pad=(1, 2), value=-3.5),
-    layer("pad_with", "cut off", "pad", (2, 4), pad=(-1, -1)),
-    layer("pad_with", "add and cut off", "pad", (3, 4), pad=(-2, 1, 3, -1)),
-    layer("pad_with", "nothing around nothing", "pad", (0, 3), pad=(0, 0)),
-    layer("pad_with", "around nothing", "pad", (0, 3), pad=(0, 0, 1, 1)),
+    functional("pad_with", "one side", "pad", (2, 3), pad=(2, 0)),
+    functional("pad_with", "two dimensions", "pad", (2, 3, 2), pad=(1, 0, 2, 1)),
+    functional("pad_with", "a value", "pad", (2, 3), pad=(1, 2), value=-3.5),
+    functional("pad_with", "cut off", "pad", (2, 4), pad=(-1, -1)),
+    functional("pad_with", "add and cut off", "pad", (3, 4), pad=(-2, 1, 3, -1)),
+    functional("pad_with", "nothing around nothing", "pad", (0, 3), pad=(0, 0)),
+    functional("pad_with", "around nothing", "pad", (0, 3), pad=(0, 0, 1, 1)),
     both("concatenate", "rows", lambda m, a, b: m.cat([a, b]), (1, 3), (2, 3)),
     both("concatenate", "columns", lambda m, *t: m.cat(t, -1), (2, 1), (2, 3), (2, 2)),
     both("concatenate", "one tensor", lambda m, x: m.cat([x], 1), (2, 3)),

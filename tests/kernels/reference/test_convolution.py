@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import minicnn_kernels
-from minicnn_kernels import conv2d, conv2d_input, conv2d_weight
+from minicnn_kernels import conv, conv_input, conv_weight
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference import convolution
 
-FORWARD = sorted(conv2d.algorithms)
-INPUT = sorted(conv2d_input.algorithms)
-WEIGHT = sorted(conv2d_weight.algorithms)
+FORWARD = sorted(conv.algorithms)
+INPUT = sorted(conv_input.algorithms)
+WEIGHT = sorted(conv_weight.algorithms)
 
 
 @dataclass
@@ -34,13 +34,13 @@ class Setting:
     settings: dict[str, Any]
 
     def forward(self, **more):
-        return conv2d(self.x, self.w, **self.settings, **more)
+        return conv(self.x, self.w, **self.settings, **more)
 
     def input(self, **more):
-        return conv2d_input(self.dy, self.w, size=self.x.shape[2:], **self.settings, **more)
+        return conv_input(self.dy, self.w, size=self.x.shape[2:], **self.settings, **more)
 
     def weight(self, **more):
-        return conv2d_weight(self.x, self.dy, size=self.w.shape[2:], **self.settings, **more)
+        return conv_weight(self.x, self.dy, size=self.w.shape[2:], **self.settings, **more)
 
 
 def setting(found, images=2, per_group=(2, 1), groups=1):
@@ -133,13 +133,9 @@ def test_the_three_are_one_trilinear_form(given_setting):
 def test_forward_is_linear_in_each_argument(given_setting, factor):
     s = given_setting
     z, v = integers(s.x.shape, seed=3), integers(s.w.shape, seed=4)
-    conv = lambda x, w: conv2d(x, w, **s.settings)  # noqa: E731
-    np.testing.assert_array_equal(
-        conv(s.x + factor * z, s.w), conv(s.x, s.w) + factor * conv(z, s.w)
-    )
-    np.testing.assert_array_equal(
-        conv(s.x, s.w + factor * v), conv(s.x, s.w) + factor * conv(s.x, v)
-    )
+    y = lambda x, w: conv(x, w, **s.settings)  # noqa: E731
+    np.testing.assert_array_equal(y(s.x + factor * z, s.w), y(s.x, s.w) + factor * y(z, s.w))
+    np.testing.assert_array_equal(y(s.x, s.w + factor * v), y(s.x, s.w) + factor * y(s.x, v))
 
 
 @given(windows(), st.integers(0, 2), st.integers(0, 2))
@@ -149,7 +145,7 @@ def test_moving_the_image_by_a_stride_moves_the_result_by_one(found, down, right
     s = setting(unpadded)
     rows, columns = down * found.stride[0], right * found.stride[1]
     wide = np.pad(s.x, [(0, 0), (0, 0), (rows, 0), (columns, 0)])
-    moved = conv2d(wide, s.w, **s.settings)
+    moved = conv(wide, s.w, **s.settings)
     np.testing.assert_array_equal(moved[:, :, down:, right:], s.forward())
 
 
@@ -157,7 +153,7 @@ def test_moving_the_image_by_a_stride_moves_the_result_by_one(found, down, right
 def test_groups_are_convolutions_side_by_side(name):
     s = setting(Windows((4, 5), (3, 2), (2, 1), (1, 0)), per_group=(2, 3), groups=2)
     alone = {**s.settings, "groups": 1}
-    halves = [conv2d(s.x[:, 2 * g : 2 * g + 2], s.w[3 * g : 3 * g + 3], **alone) for g in range(2)]
+    halves = [conv(s.x[:, 2 * g : 2 * g + 2], s.w[3 * g : 3 * g + 3], **alone) for g in range(2)]
     np.testing.assert_array_equal(s.forward(algorithm=name), np.concatenate(halves, axis=1))
 
 
@@ -283,9 +279,9 @@ def test_no_image_and_no_pass():
 
 def test_the_loops_are_taken_only_by_name():
     s = setting(ODD)
-    assert conv2d.choose(s.x, s.w, **s.settings).name == "im2col"
-    with minicnn_kernels.use_algorithms(conv2d="loops"):
-        assert conv2d.choose(s.x, s.w, **s.settings).name == "loops"
+    assert conv.choose(s.x, s.w, **s.settings).name == "im2col"
+    with minicnn_kernels.use_algorithms(conv="loops"):
+        assert conv.choose(s.x, s.w, **s.settings).name == "loops"
 
 
 @pytest.mark.parametrize(
@@ -296,4 +292,4 @@ def test_input_gradient_gathers_from_few_filters_and_scatters_from_many(
     per_group, stride, expected
 ):
     s = setting(Windows((6, 6), (3, 3), (stride, stride)), per_group=per_group)
-    assert conv2d_input.choose(s.dy, s.w, size=(6, 6), **s.settings).name == expected
+    assert conv_input.choose(s.dy, s.w, size=(6, 6), **s.settings).name == expected

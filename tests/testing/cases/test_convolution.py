@@ -17,7 +17,7 @@ GEOMETRIES = {
 def test_the_three_rows_are_one_convolution(rng, x, w, settings):
     forward, by_input, by_weight = convolutions("name", x, w, **settings)
     assert [row.op for row in (forward, by_input, by_weight)] == [
-        "conv2d", "conv2d_input", "conv2d_weight",
+        "conv2d", "conv_input", "conv_weight",
     ]  # fmt: skip
     x, w, dy = (rng.normal(size=shape) for shape in (x, w, by_input.inputs[0]))
     y, dx, dw = forward.function(x, w), by_input.function(dy, w), by_weight.function(x, dy)

@@ -1,0 +1,1 @@
+"""Layers: an operation together with the parameters and settings it is called with."""
