@@ -41,6 +41,8 @@ def second(
     gradients = minicnn.grad(y, inputs, upstream, create_graph=True, allow_unused=True)
     parts = [(w * dx).sum() for w, dx in zip(weights, gradients, strict=True) if dx is not None]
     total = sum(parts[1:], start=parts[0])
+    if not total.requires_grad:  # the gradient is a constant, such as that of floor
+        return [np.zeros_like(a) for a in (*arrays, dy)]
     return _filled(minicnn.grad(total, [*inputs, upstream], allow_unused=True), [*arrays, dy])
 
 

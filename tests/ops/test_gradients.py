@@ -17,6 +17,7 @@ from minicnn.testing.operations import all_operations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Using padding='same' with even kernel")
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
+each_twice = pytest.mark.parametrize("case", [c for c in CASES if c.order > 1], ids=str)
 
 BITWISE = {"bitwise_not", "bitwise_and", "bitwise_or"}
 LOGICAL = {"eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or"}
@@ -53,14 +54,23 @@ def test_value_and_derivatives_equal_those_of_torch(case, torch):
     inputs = [torch.tensor(a, requires_grad=True) for a in arrays]
     upstream = torch.tensor(dy, requires_grad=True)
     y = case.torch(torch, *inputs)
-    dxs = torch.autograd.grad(y, inputs, upstream, create_graph=True)
-    total = sum((dx * torch.tensor(w)).sum() for dx, w in zip(dxs, weights, strict=True))
-    found = torch.autograd.grad(total, [*inputs, upstream], allow_unused=True)
-    zeros = map(torch.zeros_like, [*inputs, upstream])
-    ddxs = [zero if g is None else g for g, zero in zip(found, zeros, strict=True)]
+    dxs = gradients_by_torch(torch, y, inputs, upstream)
     assert_close([value(case.function, arrays)], [y.detach()])
     assert_close(first(case.function, arrays, dy), [g.numpy(force=True) for g in dxs])
+    total = sum((dx * torch.tensor(w)).sum() for dx, w in zip(dxs, weights, strict=True))
+    if case.order < 2 or not total.requires_grad:
+        return
+    try:
+        ddxs = gradients_by_torch(torch, total, [*inputs, upstream])
+    except RuntimeError as error:  # central differences below check what torch cannot
+        assert "not implemented" in str(error) or "not differentiable" in str(error)
+        return
     assert_close(second(case.function, arrays, dy, weights), [g.numpy(force=True) for g in ddxs])
+
+
+def gradients_by_torch(torch, y, inputs, upstream=None):
+    found = torch.autograd.grad(y, inputs, upstream, create_graph=True, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 
 @each_case
@@ -69,13 +79,13 @@ def test_first_derivative_equals_central_differences(case):
     check_first(case.function, arrays, dy)
 
 
-@each_case
+@each_twice
 def test_second_derivative_equals_central_differences(case):
     arrays, dy, weights = prepared(case)
     check_second(case.function, arrays, dy, weights)
 
 
-@each_case
+@each_twice
 def test_recorded_gradient_equals_the_gradient_on_arrays(case):
     arrays, dy, _ = prepared(case)
     recorded = first(case.function, arrays, dy, create_graph=True)
@@ -90,12 +100,13 @@ def test_float32_stays_float32(case):
     arrays, dy, weights = prepared(case)
     narrow = [a.astype(np.float32) for a in arrays]
     y = value(case.function, narrow)
-    derivatives = [
-        *first(case.function, narrow, dy.astype(np.float32)),
-        *second(case.function, narrow, dy.astype(np.float32), [w.astype("f4") for w in weights]),
-    ]
+    derivatives = first(case.function, narrow, dy.astype(np.float32))
+    expected = first(case.function, arrays, dy)
+    if case.order > 1:
+        narrow_weights = [w.astype(np.float32) for w in weights]
+        derivatives += second(case.function, narrow, dy.astype(np.float32), narrow_weights)
+        expected += second(case.function, arrays, dy, weights)
     assert {a.dtype for a in (y, *derivatives)} == {np.dtype(np.float32)}
-    expected = [*first(case.function, arrays, dy), *second(case.function, arrays, dy, weights)]
     assert_close([y, *derivatives], [value(case.function, arrays), *expected], 2e-4, 2e-4)
 
 
@@ -118,10 +129,11 @@ def test_strides_of_inputs_and_upstream_gradient_are_no_matter(case):
         laid_out = [layout(a) for a in arrays]
         assert_close([value(case.function, laid_out)], [value(case.function, arrays)])
         assert_close(first(case.function, laid_out, layout(dy)), first(case.function, arrays, dy))
-        assert_close(
-            second(case.function, laid_out, layout(dy), weights),
-            second(case.function, arrays, dy, weights),
-        )
+        if case.order > 1:
+            assert_close(
+                second(case.function, laid_out, layout(dy), weights),
+                second(case.function, arrays, dy, weights),
+            )
 
 
 @each_case
@@ -139,7 +151,8 @@ def test_nothing_is_changed(case):
     arrays, dy, weights = prepared(case)
     writable = [a.copy() for a in (*arrays, dy)]
     first(case.function, writable[:-1], writable[-1])
-    second(case.function, writable[:-1], writable[-1], weights)
+    if case.order > 1:
+        second(case.function, writable[:-1], writable[-1], weights)
     for now, old in zip(writable, (*arrays, dy), strict=True):
         np.testing.assert_array_equal(now, old)
 

@@ -39,6 +39,7 @@ class Case:
         torch: computes the same with PyTorch: `torch(module, *tensors)`; None if it cannot.
         through: the function of `nn.functional` that calls the operation, if the row uses one.
         public: whether the row is written with public functions, which check what they are given.
+        order: how often the operation can be differentiated; 1 where a second time is refused.
     """
 
     op: str
@@ -48,6 +49,7 @@ class Case:
     torch: Callable[..., Any] | None = None
     through: str | None = None
     public: bool = False
+    order: int = 2
 
     def __str__(self) -> str:
         return f"{self.op}: {self.name}"
@@ -78,10 +80,15 @@ def distinct_arrays(shapes: Sequence[Shape], key: str) -> list[Array]:
 
 
 def both(
-    op: str, name: str, function: Callable[..., Any], *inputs: Shape, through: str | None = None
+    op: str,
+    name: str,
+    function: Callable[..., Any],
+    *inputs: Shape,
+    through: str | None = None,
+    order: int = 2,
 ) -> Case:
     """Make a row whose function takes `minicnn` or `torch`, and means the same in both."""
-    return Case(op, name, partial(function, minicnn), inputs, function, through, public=True)
+    return Case(op, name, partial(function, minicnn), inputs, function, through, True, order)
 
 
 def functional(op: str, name: str, kind: str, *inputs: Shape, **settings: Any) -> Case:
