@@ -25,9 +25,16 @@ if TYPE_CHECKING:
     from minicnn.differentiable import Op
 
 
+TORCH_NAMES = ("input", "other")
+"""What PyTorch calls the first and the second tensor: `mul(x, other=y)` is `mul(x, y)`."""
+
+
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split a call into tensors and settings; settings end up as plain values or arrays."""
     settings = {**op.setting_defaults, **kwargs}
+    if len(args) < len(op.tensor_names):
+        names = TORCH_NAMES[len(args) : len(op.tensor_names)]
+        args = (*args, *(settings.pop(name) for name in names if name in settings))
     tensors = args if op.variadic else args[: len(op.tensor_names)]
     extra = args[len(tensors) :]
     if len(extra) > len(op.setting_names):

@@ -41,6 +41,13 @@ def test_settings_by_position_and_by_name(args, kwargs):
     assert arguments.bind(weighted, args, kwargs) == ((2, 3), {"weight": 5, "power": 1})
 
 
+@pytest.mark.parametrize("kwargs", [{"other": 3}, {"input": 2, "other": 3}])
+def test_tensors_by_the_names_of_torch(kwargs):
+    args = () if "input" in kwargs else (2,)
+    found = arguments.bind(weighted, args, {**kwargs, "weight": 5})
+    assert found == ((2, 3), {"weight": 5, "power": 1})
+
+
 def test_a_variadic_operation_takes_all_positions_as_tensors():
     assert arguments.bind(stacked, (1, 2, 3), {"dim": 1}) == ((1, 2, 3), {"dim": 1})
     assert arguments.bind(stacked, (1,), {}) == ((1,), {"dim": 0})

@@ -62,9 +62,10 @@ def test_value_and_derivatives_equal_those_of_torch(case, torch):
         return
     try:
         ddxs = gradients_by_torch(torch, total, [*inputs, upstream])
-    except RuntimeError as error:  # central differences below check what torch cannot
-        assert "not implemented" in str(error) or "not differentiable" in str(error)
-        return
+    except RuntimeError as error:
+        if "not implemented" in str(error) or "not differentiable" in str(error):
+            return  # central differences below check what torch cannot
+        raise
     assert_close(second(case.function, arrays, dy, weights), [g.numpy(force=True) for g in ddxs])
 
 

@@ -54,6 +54,15 @@ class Case:
     def __str__(self) -> str:
         return f"{self.op}: {self.name}"
 
+    @property
+    def names(self) -> set[str]:
+        """The operation, and every function and method that the row is written with."""
+        written = self.function
+        while isinstance(written, partial):
+            written = written.func
+        code = getattr(written, "__code__", None)
+        return {self.op, *filter(None, [self.through]), *(code.co_names if code else ())}
+
     def arrays(self) -> list[Array]:
         """Make inputs in float64, in [-2, 2]: no two values and no value and 0 are close."""
         return distinct_arrays(self.inputs, str(self))
