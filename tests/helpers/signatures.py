@@ -1,4 +1,4 @@
-"""The arguments of torch's functions: from their signature, or from the first line of their help."""
+"""The arguments of torch: from the signature of a function, or from the first line of its help."""
 
 from __future__ import annotations
 

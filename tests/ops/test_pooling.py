@@ -4,11 +4,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-from geometries import integers
+from geometries import integers, windows
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minicnn
+import minicnn_kernels as kernels
 from minicnn.nn import functional as F
 from minicnn.ops import pooling
 from minicnn.ops.pooling import averaging_matrix, pixels_per_window
@@ -134,11 +135,59 @@ def test_every_bin_is_the_mean_of_the_pixels_it_touches(n, m):
 
 def test_as_many_bins_as_pixels_change_nothing():
     x = integers((1, 2, 3, 4))
-    np.testing.assert_array_equal(pooling.adaptive_avg_pool2d(x, (3, 4)), x)
+    np.testing.assert_array_equal(pooling.adaptive_avg_pool(x, (3, 4)), x)
 
 
 def test_bins_that_divide_the_image_are_a_plain_mean():
     x = integers((2, 1, 4, 6))
     np.testing.assert_allclose(
-        pooling.adaptive_avg_pool2d(x, (2, 3)), F.avg_pool2d(Tensor(x), 2).array
+        pooling.adaptive_avg_pool(x, (2, 3)), F.avg_pool2d(Tensor(x), 2).array
     )
+
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+@given(windows())
+def test_the_winning_pixels_hold_the_maxima(found):
+    x = integers((2, 2, *found.image))  # few different values: many ties
+    best, winner = kernels.max_winners(x, windows=found)
+    pixels = pooling.winning_pixels(winner, found)
+    taken = pooling.take_pixels(x, pixels)
+    seen = kernels.window_sum(np.ones((1, 1, *found.image)), windows=found) > 0
+    np.testing.assert_array_equal(np.where(seen, taken, 0), np.where(seen, best, 0))
+
+
+@pytest.mark.parametrize("image", [(5,), (4, 5), (3, 4, 2)], ids=str)
+def test_unpooling_puts_every_maximum_back(image):
+    x = integers((2, 3, *image)) + 10.0
+    found = Windows(image, (2,) * len(image), stride=(2,) * len(image))
+    y, winner = pooling.max_pool(x, found)
+    back = pooling.unpool(y, pooling.winning_pixels(winner, found), image)
+    assert back.shape == x.shape
+    assert sorted(back[back != 0]) == sorted(y.ravel())
+    np.testing.assert_array_equal(back[back != 0], x[back != 0])
+
+
+def test_a_pixel_put_back_twice_keeps_its_value():
+    pixels = np.array([[[1, 1]]])
+    assert pooling.unpool(np.array([[[3.0, 3.0]]]), pixels, (3,)).tolist() == [[[0, 3, 0]]]
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 3), (3, 7), (5, 5), (6, 1), (4, 0)])
+def test_bins_cover_all_pixels_in_order(n, m):
+    found = pooling.bins(n, m)
+    assert len(found) == m
+    assert all(0 <= first < end <= n for first, end in found)
+    if m:
+        assert {i for first, end in found for i in range(first, end)} == set(range(n))
+
+
+@pytest.mark.parametrize(("image", "size"), [((5, 7), (2, 3)), ((2, 3), (3, 4)), ((6,), (4,))])
+def test_the_largest_pixel_of_each_bin_by_definition(image, size):
+    x = integers((2, 1, *image))
+    pixels = pooling.largest_pixels(x, size)
+    for place in np.ndindex(2, 1, *size):
+        edges = [pooling.bins(n, m)[i] for n, m, i in zip(image, size, place[2:], strict=True)]
+        part = x[(*place[:2], *(slice(*edge) for edge in edges))]
+        assert x[place[:2]].ravel()[pixels[place]] == part.max()

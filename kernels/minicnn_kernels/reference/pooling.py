@@ -1,4 +1,4 @@
-"""Pooling: windows reduced to their maximum or their sum, and the way back.
+"""Pooling: windows reduced to their maximum, median or sum, and the way back.
 
 Both directions go over the cells of the window, not over the windows: KH*KW passes over whole
 images, each of them a single array operation.  The formulas are those of two sides, (i, j) and
@@ -15,6 +15,7 @@ from minicnn_kernels.reference.windows import pad_image
 from minicnn_kernels.registry import Kernel
 
 max_winners = Kernel("max_winners")
+median_winners = Kernel("median_winners")
 take_winners = Kernel("take_winners")
 route_to_winners = Kernel("route_to_winners")
 window_sum = Kernel("window_sum")
@@ -41,13 +42,23 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
         np.maximum(best, values, out=best)
     winner = np.zeros_like(best, dtype=np.uint8 if windows.cells <= 256 else np.int32)
     some_nan = best.dtype.kind == "f" and np.isnan(best).any()
+    inside = _inside(windows) if (best == lowest).any() else None  # there the padding may tie
     not_yet = np.ones_like(best, dtype=bool)  # the winner's number is how many cells come before it
-    for values in seen[:-1]:
-        not_yet &= values != best
+    for number, values in enumerate(seen[:-1]):
+        wins = values == best
         if some_nan:
-            not_yet &= ~np.isnan(values)
+            wins |= np.isnan(values)
+        if inside is not None:
+            wins &= inside[number]
+        not_yet &= ~wins
         np.add(winner, not_yet, out=winner)
     return best, winner
+
+
+def _inside(windows: Windows) -> list[Array]:
+    """Return for each cell of the kernel in which windows it sees the image, not the padding."""
+    image = pad_image(np.ones((1, 1, *windows.image), bool), windows, False)
+    return [image[:, :, *place] for _, place in windows.taps()]
 
 
 @take_winners.algorithm("taps", devices=BOTH, cost=_cost)
@@ -91,3 +102,20 @@ def spread_by_taps(dy: Array, *, windows: Windows) -> Array:
     for _, place in windows.taps():
         padded[:, :, *place] += dy
     return padded[:, :, *windows.inside]
+
+
+@median_winners.algorithm("sort", devices=BOTH, cost=_cost)
+def median_by_sorting(x: Array, *, windows: Windows) -> Array:
+    """Return which cell holds the lower median of the pixels of each window; NaN wins.
+
+    Cells of the padding count as +inf, so that they come last, and do not count.
+    """
+    highest = np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).max
+    padded = pad_image(x, windows, highest)
+    cells = np.stack([padded[:, :, *place] for _, place in windows.taps()])
+    count = np.sum(_inside(windows), axis=0)
+    order = cells.argsort(axis=0, kind="stable")
+    middle = np.broadcast_to((count - 1).clip(0) // 2, cells.shape[1:])
+    if x.dtype.kind == "f":
+        middle = np.where(np.isnan(cells).any(axis=0), len(cells) - 1, middle)  # NaN comes last
+    return np.take_along_axis(order, middle[None], axis=0)[0]

@@ -8,7 +8,11 @@ becomes a pair, "same" a number, and a bad call a clear error.
 from __future__ import annotations
 
 from minicnn.nn.functional._activation import *
+from minicnn.nn.functional._adaptive_pooling import *
+from minicnn.nn.functional._class_loss import *
 from minicnn.nn.functional._convolution import *
+from minicnn.nn.functional._ctc import *
+from minicnn.nn.functional._distance import *
 from minicnn.nn.functional._dropout import *
 from minicnn.nn.functional._linear import *
 from minicnn.nn.functional._loss import *
