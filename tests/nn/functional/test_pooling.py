@@ -73,28 +73,6 @@ def test_maxima_of_integers_are_not():
     assert F.max_pool2d(Tensor(np.arange(4).reshape(1, 1, 2, 2)), 2).tolist() == [[[[3]]]]
 
 
-@pytest.mark.parametrize("size", [1, 3, (2, 5), (None, 2), (4, None), [3, 1], (7, 9), 0, (2,)])
-@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (3, 4, 6), (0, 3, 4, 6)])
-def test_adaptive_means_are_those_of_torch(torch, shape, size):
-    x = integers(shape)
-    wanted = size * 2 if size == (2,) else size
-    same(
-        F.adaptive_avg_pool2d(Tensor(x), size),
-        torch.nn.functional.adaptive_avg_pool2d(torch.tensor(x), wanted),
-    )
-
-
-@pytest.mark.parametrize(("shape", "size", "part"), [
-    ((4, 4), 1, "(4, 4)"), ((1, 1, 0, 4), 2, "(1, 1, 0, 4)"), ((1, 1, 4, 4), -1, "output_size"),
-    ((1, 1, 4, 4), 1.5, "output_size"), ((1, 1, 4, 4), (1, 2, 3), "output_size"),
-])  # fmt: skip
-def test_adaptive_pooling_names_what_does_not_fit(shape, size, part):
-    with pytest.raises(ShapeError) as error:
-        F.adaptive_avg_pool2d(ones(*shape), size)
-    assert str(error.value).startswith("adaptive_avg_pool2d: ")
-    assert part in str(error.value)
-
-
 # --- minimum and median ---------------------------------------------------------------------------
 
 
