@@ -17,8 +17,8 @@ import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.arithmetic import div
 from minicnn.ops.indexing import index
-from minicnn.ops.linear import matrix_product
-from minicnn.ops.shape import movedim, view_as
+from minicnn.ops.resample import Taps, resample, weighted_sums
+from minicnn.ops.shape import view_as
 from minicnn.tensor import values_of
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.geometry import Sides, Windows
@@ -181,23 +181,20 @@ def bins(n: int, m: int) -> list[tuple[int, int]]:
 def adaptive_avg_pool(x: Any, size: Sequence[int]) -> Any:
     """Return y[n,c] = R x[n,c] C^T, with the rows of R and C averaging one bin each."""
     for side, m in enumerate(size, start=2):
-        matrix = averaging_matrix(x.shape[side], m, x.dtype)
-        last = side == x.ndim - 1
-        y = matrix_product(x if last else movedim(x, side, -1), matrix.T)
-        x = y if last else movedim(y, -1, side)
+        x = resample(x, averaging_taps(x.shape[side], m), side)
     return x
 
 
-def averaging_matrix(n: int, m: int, dtype: Any) -> Array:
-    """Return the (m, n) matrix that averages n pixels into m bins.
+def averaging_taps(n: int, m: int) -> Taps:
+    """Return the weights that average n pixels into m bins.
 
-    >>> averaging_matrix(3, 2, "float32").tolist()
-    [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]]
+    >>> weighted_sums(np.array([1.0, 3.0, 5.0]), averaging_taps(3, 2), dim=0).tolist()
+    [2.0, 4.0]
     """
-    matrix = np.zeros((m, n), dtype=dtype)
-    for row, (first, end) in zip(matrix, bins(n, m), strict=True):
-        row[first:end] = 1 / (end - first)
-    return matrix
+    places = _padded_bins(n, m)
+    copies = (places[:, :, None] == places[:, None, :]).sum(axis=2)  # that share one weight
+    lengths = np.array([end - first for first, end in bins(n, m)]).reshape(m, 1)
+    return Taps(places.T, (1 / (lengths * copies)).T, n)
 
 
 def adaptive_max_pool(x: Any, size: Sequence[int]) -> tuple[Any, Array]:
@@ -226,5 +223,5 @@ def largest_pixels(x: Array, size: Sequence[int]) -> Array:
 def _padded_bins(n: int, m: int) -> Array:
     """Return (m, longest bin): the pixels of each bin, the last one repeated in shorter bins."""
     edges = np.array(bins(n, m), dtype=np.int64).reshape(m, 2)
-    longest = int((edges[:, 1] - edges[:, 0]).max(initial=0))
+    longest = int((edges[:, 1] - edges[:, 0]).max(initial=1))
     return np.minimum(edges[:, :1] + np.arange(longest), edges[:, 1:] - 1)

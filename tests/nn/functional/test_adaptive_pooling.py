@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from geometries import integers
 
-from minicnn.errors import ShapeError
+from minicnn.errors import DTypeError, ShapeError
 from minicnn.nn import functional as F
 from minicnn.tensor import Tensor
 

@@ -1,0 +1,65 @@
+"""Rows for `minicnn.ops.padding`; those of constant padding are beside `minicnn.ops.shape`."""
+
+from __future__ import annotations
+
+from minicnn.ops.padding import fold_border
+from minicnn.testing.cases.case import Case, functional, layer
+
+ROWS = [
+    functional("extend", "reflected", "pad", (2, 3, 4), pad=(1, 2), mode="reflect"),
+    functional("extend", "reflected, all that there is", "pad", (2, 4), pad=(3, 3), mode="reflect"),
+    functional("extend", "reflected, two sides", "pad", (2, 1, 4, 3),
+          pad=(2, 1, 0, 3), mode="reflect"),
+    functional("extend", "reflected, one image", "pad", (2, 3, 4),
+          pad=(1, 2, 2, 0), mode="reflect"),
+    functional("extend", "reflected, three sides", "pad", (1, 1, 2, 3, 2),
+          pad=(1, 0, 2, 1, 1, 1), mode="reflect"),
+    functional("extend", "reflected, cut off", "pad", (1, 2, 4, 5),
+          pad=(-1, 2, 3, -3), mode="reflect"),
+    functional("extend", "reflected, batch 0", "pad", (0, 2, 3, 3),
+          pad=(1, 1, 1, 1), mode="reflect"),
+    functional("extend", "replicated", "pad", (2, 3, 2), pad=(3, 1), mode="replicate"),
+    functional("extend", "replicated, two sides", "pad", (1, 2, 2, 3),
+          pad=(1, 4, 2, 0), mode="replicate"),
+    functional("extend", "replicated, a single pixel", "pad", (2, 1, 1),
+          pad=(2, 1, 1, 2), mode="replicate"),
+    functional("extend", "replicated, three sides, one image", "pad", (1, 2, 3, 2),
+          pad=(1, 0, 2, 1, 1, 1), mode="replicate"),
+    functional("extend", "replicated, cut off", "pad", (2, 3, 5), pad=(-2, 3), mode="replicate"),
+    functional("extend", "wrapped around", "pad", (2, 3, 4), pad=(1, 2), mode="circular"),
+    functional("extend", "wrapped around, all that there is", "pad", (1, 2, 2, 3),
+          pad=(3, 1, 2, 2), mode="circular"),
+    functional("extend", "wrapped around, three sides", "pad", (1, 1, 2, 3, 2),
+          pad=(1, 0, 2, 1, 1, 1), mode="circular"),
+    functional("extend", "wrapped around, cut off", "pad", (2, 2, 5), pad=(-1, 2), mode="circular"),
+    functional("extend", "wrapped around, no channel", "pad", (2, 0, 4),
+          pad=(1, 2), mode="circular"),
+    Case("fold_border", "reflected",
+         lambda dy: fold_border(dy, ((0, 0), (2, 1), (0, 3)), "reflect"),
+         ((2, 6, 7),)),
+    Case("fold_border", "replicated", lambda dy: fold_border(dy, ((2, 1), (0, 3)), "replicate"),
+         ((4, 5),)),
+    Case("fold_border", "wrapped around", lambda dy: fold_border(dy, ((4, 1), (0, 3)), "circular"),
+         ((7, 5),)),
+]  # fmt: skip
+
+LAYERS = [
+    layer("all sides", lambda nn: nn.ConstantPad1d(2, 1.5), (2, 1, 3)),
+    layer("cut off", lambda nn: nn.ConstantPad1d((-1, 2), 1.5), (2, 3)),
+    layer("oblong", lambda nn: nn.ConstantPad2d((1, 0, 2, 3), value=-2.0), (2, 1, 3, 2)),
+    layer("all sides", lambda nn: nn.ConstantPad3d(1, 0.5), (1, 2, 1, 2, 3)),
+    layer("all sides", lambda nn: nn.ZeroPad1d(2), (2, 1, 3)),
+    layer("oblong", lambda nn: nn.ZeroPad2d((1, 0, 2, 3)), (2, 1, 3, 2)),
+    layer("a list", lambda nn: nn.ZeroPad2d([1, 0, -1, 3]), (1, 3, 2)),
+    layer("oblong", lambda nn: nn.ZeroPad3d((1, 0, 2, 3, 1, 1)), (1, 1, 1, 2, 3)),
+    layer("all sides", lambda nn: nn.ReflectionPad1d(2), (2, 1, 3)),
+    layer("oblong", lambda nn: nn.ReflectionPad2d((1, 0, 2, 3)), (2, 1, 4, 2)),
+    layer("one image", lambda nn: nn.ReflectionPad2d(1), (1, 3, 2)),
+    layer("oblong", lambda nn: nn.ReflectionPad3d((1, 0, 2, 1, 0, 1)), (1, 1, 2, 3, 2)),
+    layer("one sequence", lambda nn: nn.ReplicationPad1d(2), (2, 3)),
+    layer("oblong", lambda nn: nn.ReplicationPad2d((1, 0, 2, 3)), (2, 1, 3, 2)),
+    layer("all sides", lambda nn: nn.ReplicationPad3d(1), (1, 1, 2, 1, 2)),
+    layer("all sides", lambda nn: nn.CircularPad1d(2), (2, 1, 3)),
+    layer("oblong", lambda nn: nn.CircularPad2d((1, 0, 2, 3)), (2, 1, 3, 2)),
+    layer("one image", lambda nn: nn.CircularPad3d((1, 0, 2, 1, 0, 1)), (1, 2, 3, 2)),
+]  # fmt: skip
