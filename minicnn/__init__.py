@@ -38,10 +38,24 @@ from minicnn.factories import (
 )
 from minicnn.ops.activation import *
 from minicnn.ops.arithmetic import *
+from minicnn.ops.broadcast import *
+from minicnn.ops.comparison import *
+from minicnn.ops.diagonal import *
+from minicnn.ops.einsum import *
+from minicnn.ops.elementwise import *
+from minicnn.ops.extremes import *
 from minicnn.ops.indexing import *
+from minicnn.ops.join import *
 from minicnn.ops.linear import *
+from minicnn.ops.norm import *
+from minicnn.ops.rearrange import *
+from minicnn.ops.recurrent import *
 from minicnn.ops.reduce import *
+from minicnn.ops.scan import *
+from minicnn.ops.scatter import *
 from minicnn.ops.shape import *
+from minicnn.ops.sorting import *
+from minicnn.ops.special import *
 from minicnn.random import manual_seed
 from minicnn.tensor import Tensor
 from minicnn_kernels.registry import use_algorithms
@@ -49,9 +63,24 @@ from minicnn_kernels.registry import use_algorithms
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from minicnn import data, gradcheck, io, models, nn, optim, testing, train
+    from minicnn import (
+        autograd,
+        data,
+        func,
+        gradcheck,
+        io,
+        models,
+        nn,
+        optim,
+        testing,
+        train,
+        utils,
+    )
 
-_SUBPACKAGES = ("data", "gradcheck", "io", "models", "nn", "optim", "testing", "train")
+_SUBPACKAGES = (
+    "autograd", "data", "func", "gradcheck", "io", "models", "nn", "optim", "testing", "train",
+    "utils",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
 
 from minicnn import anomaly, arguments, guards
@@ -33,6 +34,7 @@ Thunk: TypeAlias = Callable[[], Any]
 Gradients: TypeAlias = Thunk | tuple[Thunk, ...]
 
 grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+ticks = count()  # one for each recorded call
 
 
 class Spec(NamedTuple):
@@ -50,12 +52,13 @@ class Spec(NamedTuple):
 class Node:
     """One recorded call: its operation, what the gradient will read, and where each dx goes."""
 
-    __slots__ = ("hooks", "op", "parents", "saved", "settings", "spec", "trace", "versions")
+    __slots__ = "hooks", "op", "parents", "saved", "settings", "spec", "tick", "trace", "versions"
 
     def __init__(
         self, op: Op[Any], inputs: tuple[Any, ...], arrays: list[Any], y: Tensor, settings: Any
     ) -> None:
         self.op = op
+        self.tick = next(ticks)
         self.settings = settings
         self.spec = Spec(y.shape, y.dtype)
         self.hooks: list[Hook] = []

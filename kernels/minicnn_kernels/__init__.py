@@ -6,10 +6,18 @@ Each name below is an operation; `registry.kernels` lists the algorithms that co
 from __future__ import annotations
 
 from minicnn_kernels.arrays import keep_freed_memory
+from minicnn_kernels.reference import depthwise as _depthwise  # noqa: F401 - it registers itself
 from minicnn_kernels.reference.convolution import conv, conv_input, conv_weight
-from minicnn_kernels.reference.normalization import batch_statistics, per_channel
+from minicnn_kernels.reference.normalization import (
+    Moments,
+    no_moments,
+    normalize,
+    normalize_gradients,
+    per_channel,
+)
 from minicnn_kernels.reference.pooling import (
     max_winners,
+    median_winners,
     route_to_winners,
     take_winners,
     window_spread,
@@ -21,7 +29,7 @@ from minicnn_kernels.registry import kernels, use_algorithms
 keep_freed_memory()  # a training step frees and makes the same arrays over and over
 
 __all__ = [
-    "batch_statistics",
+    "Moments",
     "col2im",
     "conv",
     "conv_input",
@@ -29,6 +37,10 @@ __all__ = [
     "im2col",
     "kernels",
     "max_winners",
+    "median_winners",
+    "no_moments",
+    "normalize",
+    "normalize_gradients",
     "per_channel",
     "route_to_winners",
     "take_winners",

@@ -14,7 +14,7 @@ from itertools import product
 from math import prod
 from typing import Any, TypeAlias
 
-from minicnn_kernels.errors import ShapeError
+from minicnn_kernels.errors import DTypeError, ShapeError
 
 Sides: TypeAlias = tuple[int, ...]
 
@@ -26,25 +26,20 @@ def sides(value: Any, count: int, name: str = "value", least: int = 0) -> Sides:
     ((3, 3), (1, 2))
 
     Raises:
+        DTypeError: something other than integers.
         ShapeError: not one or `count` integers, or one below `least`.
     """
+    allowed = "one integer" if count == 1 else f"one or {count} integers"
+    refusal = f"{name} must be {allowed} of at least {least}, got {value!r}"
     try:
-        parts = tuple(operator.index(part) for part in value) if _is_sequence(value) else None
-        numbers = parts if parts is not None else (operator.index(value),)
+        numbers = tuple(map(operator.index, value if hasattr(value, "__iter__") else [value]))
     except TypeError:
-        numbers = ()
+        raise DTypeError(refusal) from None
     if len(numbers) == 1:
         numbers *= count
     if len(numbers) != count or min(numbers) < least:
-        allowed = "one integer" if count == 1 else f"one or {count} integers"
-        raise ShapeError(f"{name} must be {allowed} of at least {least}, got {value!r}")
+        raise ShapeError(refusal)
     return numbers
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) or (
-        hasattr(value, "__len__") and hasattr(value, "__iter__")
-    )
 
 
 def output_size(
@@ -70,6 +65,17 @@ def output_size(
         return span // stride + 1
     count = -(-span // stride) + 1
     return count - 1 if (count - 1) * stride >= size + padding else count
+
+
+def transposed_size(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> int:
+    """Return the size of the smallest image in which `output_size` counts `size` windows.
+
+    >>> transposed_size(3, kernel=3, stride=2, padding=1)
+    5
+    """
+    return (size - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,11 @@ class Windows:
     def inside(self) -> tuple[slice, ...]:
         """Where the image lies within the padded image."""
         return tuple(slice(p, p + n) for n, p in zip(self.image, self.padding, strict=True))
+
+    @property
+    def starts(self) -> tuple[slice, ...]:
+        """Where the first cells of all windows lie in the padded image."""
+        return self.place((0,) * self.ndim)
 
     def place(self, cell: Sides) -> tuple[slice, ...]:
         """Where a cell of the kernel lies in the padded image, over all windows at once."""

@@ -15,7 +15,11 @@ import numpy as np
 from minicnn import backprop
 from minicnn.differentiable import Op
 from minicnn.errors import ArgumentError, DTypeError
-from minicnn.ops import activation, arithmetic, indexing, inplace, linear, reduce, shape
+from minicnn.ops import (
+    activation, arithmetic, broadcast, comparison, diagonal, einsum, elementwise, extremes, indexing,
+    inplace, join, linear, methods, norm, rearrange, recurrent, reduce, scan, scatter, shape,
+    sorting, special,
+)  # fmt: skip
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import to_device
 
@@ -44,7 +48,7 @@ def to(tensor: Tensor, *targets: Any, dtype: Any = None, device: str | None = No
         raise DTypeError(f"to: {dtype!r} is neither an element type nor a device") from None
     if wanted == tensor.dtype:
         return tensor
-    result: Tensor = arithmetic.cast(tensor, wanted)
+    result: Tensor = elementwise.cast(tensor, wanted)
     return result
 
 
@@ -63,10 +67,19 @@ def _method(op: Op[Any]) -> Callable[..., Any]:
     return method
 
 
-FAMILIES = (activation, arithmetic, indexing, linear, reduce, shape)
+FAMILIES = (
+    activation, arithmetic, broadcast, comparison, diagonal, einsum, elementwise, extremes,
+    indexing, join, linear, norm, rearrange, recurrent, reduce, scan, scatter, shape, sorting, special,
+)  # fmt: skip
 """Where the public functions of tensors are; `__all__` of each file names them."""
 
-_FUNCTIONS_ONLY = {"cat", "concat", "stack", "where"}  # whose first argument is no tensor
+_FUNCTIONS_ONLY = {  # no methods, as in PyTorch
+    "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors",
+    "bucketize", "cartesian_prod", "cat", "celu", "concat", "concatenate", "dstack", "einsum",
+    "gru_cell", "hstack", "lstm_cell", "meshgrid", "rnn_relu_cell", "rnn_tanh_cell", "rrelu",
+    "searchsorted", "selu", "stack", "std_mean", "tensordot", "threshold", "tril_indices",
+    "triu_indices", "var_mean", "vstack",
+}  # fmt: skip
 
 # The only place where Tensor gets its arithmetic and its methods.
 _METHODS: dict[str, Any] = {
@@ -84,21 +97,34 @@ _METHODS: dict[str, Any] = {
     "__truediv__": arithmetic.div,
     "__rtruediv__": _swapped(arithmetic.div),
     "__itruediv__": inplace.update("/=", np.divide),
+    "__floordiv__": arithmetic.floor_divide,
+    "__rfloordiv__": _swapped(arithmetic.floor_divide),
+    "__mod__": arithmetic.remainder,
+    "__rmod__": _swapped(arithmetic.remainder),
     "__pow__": arithmetic.pow,
     "__rpow__": _swapped(arithmetic.pow),
     "__matmul__": linear.matmul,
     "__rmatmul__": _swapped(linear.matmul),
-    "__neg__": arithmetic.neg,
-    "__abs__": arithmetic.abs,
-    "__eq__": arithmetic.eq,
-    "__ne__": arithmetic.ne,
-    "__lt__": arithmetic.lt,
-    "__le__": arithmetic.le,
-    "__gt__": arithmetic.gt,
-    "__ge__": arithmetic.ge,
-    "__invert__": arithmetic.bitwise_not,
-    "__and__": arithmetic.bitwise_and,
-    "__or__": arithmetic.bitwise_or,
+    "__neg__": elementwise.neg,
+    "__pos__": elementwise.positive,
+    "__abs__": elementwise.abs,
+    "__eq__": comparison.eq,
+    "__ne__": comparison.ne,
+    "__lt__": comparison.lt,
+    "__le__": comparison.le,
+    "__gt__": comparison.gt,
+    "__ge__": comparison.ge,
+    "__invert__": comparison.bitwise_not,
+    "__and__": comparison.bitwise_and,
+    "__rand__": _swapped(comparison.bitwise_and),
+    "__or__": comparison.bitwise_or,
+    "__ror__": _swapped(comparison.bitwise_or),
+    "__xor__": comparison.bitwise_xor,
+    "__rxor__": _swapped(comparison.bitwise_xor),
+    "__lshift__": comparison.bitwise_left_shift,
+    "__rlshift__": _swapped(comparison.bitwise_left_shift),
+    "__rshift__": comparison.bitwise_right_shift,
+    "__rrshift__": _swapped(comparison.bitwise_right_shift),
     "__getitem__": indexing.get_item,
     "__setitem__": inplace.set_item,
     # differentiation
@@ -107,6 +133,7 @@ _METHODS: dict[str, Any] = {
     "copy_": inplace.copy_,
     "fill_": inplace.fill_,
     "zero_": inplace.zero_,
+    **inplace.METHODS,
     # type and device
     "to": to,
     "float": lambda t: to(t, dtype=np.float32),
@@ -115,10 +142,8 @@ _METHODS: dict[str, Any] = {
     "cpu": lambda t: to(t, device="cpu"),
     "cuda": lambda t: to(t, device="cuda"),
     # other names
-    "view": shape.reshape,
-    "expand": shape.expand,
-    "T": property(lambda t: shape.permute(t, *reversed(range(t.ndim)))),
-    "mT": property(lambda t: shape.transpose(t, -1, -2)),
+    "polygamma": lambda t, n: special.polygamma(n, t),
+    **{name: getattr(methods, name) for name in methods.__all__},
 }
 for _name, _function in _METHODS.items():
     if _name not in _FUNCTIONS_ONLY:

@@ -1,32 +1,221 @@
-"""Activation functions."""
+"""Activation functions: the bent lines, the smooth ones, and those over several values."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
+from minicnn import random
 from minicnn.differentiable import Array, Gradients, differentiable
-from minicnn.ops.arithmetic import exp
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
+from minicnn.ops.arithmetic import limit, maximum, where
+from minicnn.ops.broadcast import unbroadcast
+from minicnn.ops.comparison import gt, le, logical_not
+from minicnn.ops.elementwise import abs, exp, floating
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating, sum
+from minicnn.ops.shape import reshape
+from minicnn.ops.special import normal_cdf
+from minicnn.tensor import values_of
+from minicnn_kernels.reference import elementwise as kernels
 
-__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = [
+    "celu", "hardshrink", "log_softmax", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax",
+    "tanh", "threshold",
+]  # fmt: skip
+
+# --- bent lines -----------------------------------------------------------------------------------
 
 
 @differentiable
 def relu(x: Array, /) -> Array:
     """y = max(x, 0); the gradient at 0 is 0."""
+    if x.dtype == bool:
+        raise DTypeError("relu: does not take booleans; use .to(dtype) first")
     return np.maximum(x, 0)
 
 
 @relu.gradient(saves="y")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy * (y > 0)
+    return lambda: dy * (y != 0)
+
+
+@differentiable
+def hardtanh(x: Array, /, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    """y = min(max(x, min_val), max_val); the gradient at both bounds is 0."""
+    if x.dtype.kind == "b" or (x.dtype.kind == "u" and int(min_val) < 0):
+        raise DTypeError(f"hardtanh: {x.dtype} does not reach from {min_val} to {max_val}")
+    return np.clip(x, *(np.asarray(bound).astype(x.dtype) for bound in (min_val, max_val)))
+
+
+@hardtanh.gradient(saves="y")
+def _(dy: Array, y: Array, x: Array, *, min_val: float, max_val: float) -> Gradients:
+    return lambda: dy * ((y != min_val) & (y != max_val))
+
+
+@differentiable
+def leaky_relu(x: Array, slope: Array, /) -> Array:
+    """y = x where x > 0, else slope * x."""
+    x = floating(x)
+    y = np.minimum(x, 0) * slope
+    y += np.maximum(x, 0)
+    return y
+
+
+@leaky_relu.gradient(saves="x slope")
+def _(dy: Array, y: Array, x: Array, slope: Array) -> Gradients:
+    above = (values_of(x) > 0).astype(x.dtype)
+    below = 1 - above
+    return (
+        lambda: unbroadcast(dy * (above + slope * below), x),
+        lambda: unbroadcast(dy * x * below, slope),
+    )
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """Return the input where it is positive, else weight * input: He et al. 2015.
+
+    y[n,c,i,j] = max(x[n,c,i,j], 0) + weight[c] * min(x[n,c,i,j], 0)
+
+    `weight` holds one value, or one for each channel (dimension 1).
+
+    Raises:
+        ShapeError: `weight` is neither.
+    """
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1 or math.prod(weight.shape) not in (1, channels):
+        raise ShapeError(
+            f"prelu: weight must hold 1 value or 1 for each of the {channels} channels of input "
+            f"{input.shape}, got shape {weight.shape}"
+        )
+    beside_channels = (-1, *[1] * (input.ndim - 2)) if input.ndim > 1 else ()
+    return leaky_relu(input, reshape(weight, beside_channels))
+
+
+def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:
+    """Return the input where it is positive, else a random part of it: Xu et al. 2015.
+
+    y = x if x > 0 else slope * x
+
+    In training each slope is drawn from [lower, upper) by the global generator, in inference it
+    is their mean.
+
+    Raises:
+        ArgumentError: `lower` is above `upper`.
+    """
+    if lower > upper:
+        raise ArgumentError(f"rrelu: lower={lower} must not be above upper={upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2)
+    only_floating("rrelu", input)
+    drawn = random.default.numpy_generator().uniform(lower, upper, input.shape)
+    return leaky_relu(input, drawn.astype(input.dtype))
+
+
+def threshold(input: Any, threshold: float, value: float) -> Any:
+    """Replace what is not above the threshold.
+
+    y = x if x > threshold else value
+    """
+    return where(le(input, threshold), np.asarray(value).astype(input.dtype).item(), input)
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
+    """Set what lies between -lambd and lambd to 0.
+
+    y = x if |x| > lambd else 0
+    """
+    return input * logical_not(le(abs(input), lambd))
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """Move everything towards 0 by lambd, but not beyond.
+
+    y = x - min(max(x, -lambd), lambd)
+    """
+    return input - limit(input, -lambd, lambd)
+
+
+# --- exponentials on one side ---------------------------------------------------------------------
+
+
+@differentiable
+def elu(x: Array, /, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Array:
+    """y = scale * x where x > 0, else scale * alpha * (e^(rate * x) - 1)."""
+    return kernels.elu(floating(x), alpha, scale, rate)
+
+
+@elu.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, alpha: float, scale: float, rate: float) -> Gradients:
+    slope = exp(limit(x, None, 0) * rate) * scale
+    if alpha * rate == 1:  # then there is no kink at 0
+        return lambda: dy * slope
+    below = (values_of(x) <= 0).astype(x.dtype)
+    return lambda: dy * slope * (1 + (alpha * rate - 1) * below)
+
+
+def celu(input: Any, alpha: float = 1.0) -> Any:
+    """Return an ELU whose slope is 1 at 0 from both sides: Barron 2017.
+
+    y = x if x > 0 else alpha * (e^(x / alpha) - 1)
+
+    Raises:
+        ArgumentError: alpha is 0.
+    """
+    if alpha == 0:
+        raise ArgumentError("celu: alpha must not be 0")
+    return elu(input, alpha, 1.0, 1 / alpha)
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def selu(input: Any) -> Any:
+    """Return the ELU that keeps mean 0 and variance 1 from layer to layer: Klambauer et al. 2017.
+
+    y = 1.0507 * (x if x > 0 else 1.6733 * (e^x - 1))
+    """
+    return elu(input, SELU_ALPHA, SELU_SCALE)
+
+
+@differentiable
+def softplus(x: Array, /, beta: float = 1.0, threshold: float = 20.0) -> Array:
+    """y = ln(1 + e^(beta * x)) / beta; x itself where beta * x > threshold."""
+    x = floating(x)
+    scaled = x * beta
+    y = kernels.softplus(scaled)
+    y /= beta
+    return np.where(scaled > threshold, x, y)
+
+
+@softplus.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, beta: float, threshold: float) -> Gradients:
+    scaled = x * beta
+    return lambda: dy * maximum(sigmoid(scaled), gt(scaled, threshold))
+
+
+@differentiable
+def logsigmoid(x: Array, /) -> Array:
+    """y = ln(1 / (1 + e^-x)) = -ln(1 + e^-x)."""
+    return -kernels.softplus(-floating(x))
+
+
+@logsigmoid.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: dy * sigmoid(-x)
+
+
+# --- smooth steps, and gates made of them ---------------------------------------------------------
 
 
 @differentiable
 def sigmoid(x: Array, /) -> Array:
-    """y = 1 / (1 + e^-x), as (1 + tanh(x/2)) / 2, which cannot overflow."""
-    return np.tanh(x * 0.5) * 0.5 + 0.5
+    """y = 1 / (1 + e^-x)."""
+    y = np.exp(-floating(x))
+    y += 1
+    return 1 / y
 
 
 @sigmoid.gradient(saves="y")
@@ -37,7 +226,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 @differentiable
 def tanh(x: Array, /) -> Array:
     """y = (e^x - e^-x) / (e^x + e^-x)."""
-    return np.tanh(x)
+    return np.tanh(floating(x))
 
 
 @tanh.gradient(saves="y")
@@ -45,11 +234,45 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (1 - y * y)
 
 
+def silu(input: Any) -> Any:
+    """y = x / (1 + e^-x)."""
+    return input * sigmoid(input)
+
+
+def mish(input: Any) -> Any:
+    """y = x * tanh(ln(1 + e^x))."""
+    return input * tanh(softplus(input))
+
+
+def gelu(input: Any) -> Any:
+    """y = x * P(a normal value < x)."""
+    return input * normal_cdf(input)
+
+
+def gelu_by_tanh(input: Any) -> Any:
+    """y = x * (1 + tanh(u)) / 2 with u = sqrt(2 / pi) * (x + 0.044715 x^3).
+
+    (1 + tanh(u)) / 2 is the sigmoid of 2u, which keeps its digits where it is small.
+    """
+    twice = 2 * math.sqrt(2 / math.pi)
+    return input * sigmoid(input * (twice + (twice * 0.044715) * (input * input)))
+
+
+def hardsigmoid(input: Any) -> Any:
+    """y = min(max(x + 3, 0), 6) / 6."""
+    return hardtanh(input + 3, 0.0, 6.0) / 6
+
+
+# --- over several values --------------------------------------------------------------------------
+
+
 @differentiable
 def softmax(x: Array, /, dim: int) -> Array:
     """y[i] = e^x[i] / sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    e = np.exp(_shifted("softmax", x, dim))
-    return e / e.sum(axis=dim, keepdims=True)
+    y = _shifted("softmax", x, dim)
+    np.exp(y, out=y)
+    y /= y.sum(axis=dim, keepdims=True)
+    return y
 
 
 @softmax.gradient(saves="y")
@@ -60,8 +283,9 @@ def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
 @differentiable
 def log_softmax(x: Array, /, dim: int) -> Array:
     """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    shifted = _shifted("log_softmax", x, dim)
-    return shifted - np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+    y = _shifted("log_softmax", x, dim)
+    y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
+    return y
 
 
 @log_softmax.gradient(saves="y")
@@ -71,4 +295,4 @@ def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
 
 def _shifted(op: str, x: Array, dim: int) -> Array:
     only_floating(op, x)
-    return x - x.max(axis=dimension(op, dim, x.ndim), keepdims=True, initial=-np.inf)
+    return np.asarray(x - x.max(axis=dimension(op, dim, x.ndim), keepdims=True, initial=-np.inf))

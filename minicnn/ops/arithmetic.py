@@ -1,4 +1,7 @@
-"""Arithmetic, element by element, with broadcasting; each gradient right below its formula."""
+"""Arithmetic of two operands and more, element by element, with broadcasting.
+
+Each gradient stands right below its formula.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,67 @@ from typing import Any
 import numpy as np
 
 from minicnn.differentiable import Array, Gradients, differentiable
-from minicnn.errors import ArgumentError
+from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops.broadcast import unbroadcast
+from minicnn.ops.comparison import eq, ge, gt, isnan, lt
+from minicnn.ops.comparison import le as le
+from minicnn.ops.comparison import logical_and as logical_and
+from minicnn.ops.comparison import logical_not as logical_not
+from minicnn.ops.comparison import logical_or as logical_or
+from minicnn.ops.comparison import ne as ne
+from minicnn.ops.elementwise import abs as abs
+from minicnn.ops.elementwise import cast as cast
+from minicnn.ops.elementwise import exp, floating, floor, log, no_slope, trunc
+from minicnn.ops.elementwise import neg as neg
+from minicnn.ops.elementwise import sqrt as sqrt
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import is_floating
 
 __all__ = [
-    "abs", "add", "clamp", "div", "eq", "exp", "ge", "gt", "le", "log", "logical_and",
-    "logical_not", "logical_or", "lt", "maximum", "minimum", "mul", "ne", "neg", "pow", "sqrt",
-    "sub", "where",
+    "add", "addcdiv", "addcmul", "atan2", "clamp", "clip", "copysign", "div", "divide",
+    "floor_divide", "fmax", "fmin", "fmod", "heaviside", "hypot", "lerp", "logaddexp", "maximum",
+    "minimum", "mul", "multiply", "pow", "remainder", "sub", "subtract", "true_divide", "where",
 ]  # fmt: skip
 
-# --- two operands ---------------------------------------------------------------------------------
+# --- the four operations --------------------------------------------------------------------------
 
 
 @differentiable
-def add(a: Array, b: Array, /) -> Array:
-    """y = a + b."""
-    return a + b
+def add(a: Array, b: Array, /, *, alpha: float = 1) -> Array:
+    """y = a + alpha * b."""
+    return a + _scaled("add", alpha, b)
 
 
 @add.gradient(saves="")
-def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    return lambda: unbroadcast(dy, a), lambda: unbroadcast(dy, b)
+def _(dy: Array, y: Array, a: Array, b: Array, *, alpha: float) -> Gradients:
+    return (
+        lambda: unbroadcast(dy, a),
+        lambda: unbroadcast(dy if alpha == 1 else dy * alpha, b),
+    )
 
 
 @differentiable
-def sub(a: Array, b: Array, /) -> Array:
-    """y = a - b."""
-    return a - b
+def sub(a: Array, b: Array, /, *, alpha: float = 1) -> Array:
+    """y = a - alpha * b."""
+    if any(_is_boolean(operand) for operand in (a, b)):
+        raise DTypeError("sub: booleans have no difference; use ^, ~ or logical_not")
+    return a - _scaled("sub", alpha, b)
 
 
 @sub.gradient(saves="")
-def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    return lambda: unbroadcast(dy, a), lambda: unbroadcast(-dy, b)
+def _(dy: Array, y: Array, a: Array, b: Array, *, alpha: float) -> Gradients:
+    return lambda: unbroadcast(dy, a), lambda: unbroadcast(dy * -alpha, b)
+
+
+def _scaled(op: str, alpha: float, b: Any) -> Any:
+    """Return alpha * b in the type of b."""
+    if alpha == 1:
+        return b
+    if not hasattr(b, "dtype"):
+        return b * alpha
+    if isinstance(alpha, float) and not is_floating(b.dtype):
+        raise ArgumentError(f"{op}: alpha={alpha} must be an integer for {b.dtype}")
+    return b * np.asarray(alpha, b.dtype)
 
 
 @differentiable
@@ -55,19 +86,88 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 
 
 @differentiable
-def div(a: Array, b: Array, /) -> Array:
-    """y = a / b."""
-    return np.true_divide(a, b)
+def div(a: Array, b: Array, /, *, rounding_mode: str | None = None) -> Array:
+    """y = a / b; rounded down ("floor") or towards 0 ("trunc") it has no slope."""
+    if rounding_mode is None:
+        return np.true_divide(a, b)
+    if rounding_mode not in ("floor", "trunc"):
+        raise ArgumentError(
+            f'div: rounding_mode must be None, "floor" or "trunc", got {rounding_mode!r}'
+        )
+    _no_division_by_0("div", a, b)
+    if rounding_mode == "floor":
+        return np.floor_divide(a, b)
+    quotient = np.true_divide(a, b) if _is_float(a, b) else (a - np.fmod(a, b)) // b
+    return trunc(quotient)
 
 
 @div.gradient(saves="a b")
-def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+def _(dy: Array, y: Array, a: Array, b: Array, *, rounding_mode: str | None) -> Gradients:
+    if rounding_mode is not None:
+        return lambda: no_slope(a), lambda: no_slope(b)
     return lambda: unbroadcast(dy / b, a), lambda: unbroadcast(-dy * a / (b * b), b)
+
+
+def floor_divide(input: Any, other: Any) -> Any:
+    """Divide and round down: input // other.
+
+    y = floor(a / b)
+
+    Raises:
+        ArgumentError: an integer is divided by 0.
+    """
+    return div(input, other, rounding_mode="floor")
+
+
+@differentiable
+def remainder(a: Array, b: Array, /) -> Array:
+    """y = a - b * floor(a / b): what Python's a % b leaves, with the sign of b."""
+    _no_division_by_0("remainder", a, b)
+    return np.remainder(a, b)
+
+
+@remainder.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return lambda: unbroadcast(dy, a), lambda: unbroadcast(-dy * floor(div(a, b)), b)
+
+
+@differentiable
+def fmod(a: Array, b: Array, /) -> Array:
+    """y = a - b * trunc(a / b): what C's fmod leaves, with the sign of a."""
+    _no_division_by_0("fmod", a, b)
+    return np.fmod(a, b)
+
+
+@fmod.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return lambda: unbroadcast(dy, a), lambda: unbroadcast(-dy * trunc(div(a, b)), b)
+
+
+def _is_boolean(operand: Any) -> bool:
+    return hasattr(operand, "dtype") and operand.dtype == bool
+
+
+def _is_float(*operands: Any) -> bool:
+    return any(
+        is_floating(value.dtype) if hasattr(value, "dtype") else isinstance(value, float)
+        for value in operands
+    )
+
+
+def _no_division_by_0(op: str, a: Any, b: Any) -> None:
+    if not _is_float(a, b) and np.any(np.equal(b, 0)):
+        raise ArgumentError(f"{op}: an integer cannot be divided by 0; use floating-point numbers")
+
+
+# --- powers and logarithms ------------------------------------------------------------------------
 
 
 @differentiable
 def pow(a: Array, b: Array, /) -> Array:
     """y = a ** b."""
+    a = a.astype(np.int64) if _is_boolean(a) else a
+    if _is_float(a) and not hasattr(b, "dtype") and b == 3:
+        return a * a * a  # NumPy has a short way to the square only
     return a**b
 
 
@@ -94,33 +194,80 @@ def _log_of_base(a: Any) -> Any:
 
 
 @differentiable
-def maximum(a: Array, b: Array, /) -> Array:
-    """y = max(a, b); where both are equal each receives half of the gradient."""
-    return np.maximum(a, b)
+def logaddexp(a: Array, b: Array, /) -> Array:
+    """y = ln(e^a + e^b), without overflow."""
+    return np.logaddexp(a, b)
 
 
-@maximum.gradient(saves="a b")
+@logaddexp.gradient(saves="y a b")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    share = _share(values_of(a), values_of(b))
-    return lambda: unbroadcast(dy * share, a), lambda: unbroadcast(dy * (1 - share), b)
+    return lambda: unbroadcast(dy * exp(a - y), a), lambda: unbroadcast(dy * exp(b - y), b)
+
+
+# --- in the plane ---------------------------------------------------------------------------------
 
 
 @differentiable
-def minimum(a: Array, b: Array, /) -> Array:
-    """y = min(a, b); where both are equal each receives half of the gradient."""
-    return np.minimum(a, b)
+def atan2(a: Array, b: Array, /) -> Array:
+    """y = the angle in [-pi, pi] of the point with abscissa b and ordinate a."""
+    return np.arctan2(floating(a), floating(b))
 
 
-@minimum.gradient(saves="a b")
+@atan2.gradient(saves="a b")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    share = _share(values_of(b), values_of(a))
-    return lambda: unbroadcast(dy * share, a), lambda: unbroadcast(dy * (1 - share), b)
+    scaled = dy / (a * a + b * b)
+    return lambda: unbroadcast(scaled * b, a), lambda: unbroadcast(-scaled * a, b)
 
 
-def _share(winner: Any, loser: Any) -> Array:
-    """Return 1 where winner > loser, 1/2 where they are equal, else 0."""
-    wins = np.greater(winner, loser).astype(np.result_type(winner, loser))
-    return (wins + np.greater_equal(winner, loser)) / 2
+@differentiable
+def hypot(a: Array, b: Array, /) -> Array:
+    """y = sqrt(a^2 + b^2), without overflow."""
+    return np.hypot(a, b)
+
+
+@hypot.gradient(saves="y a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return lambda: unbroadcast(dy * (a / y), a), lambda: unbroadcast(dy * (b / y), b)
+
+
+# --- combinations ---------------------------------------------------------------------------------
+
+
+def lerp(input: Any, end: Any, weight: Any) -> Any:
+    """Go the part `weight`, a number or a tensor, of the way from input to end.
+
+    y = input + weight * (end - input)
+    """
+    return input + weight * (end - input)
+
+
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """Add a product.
+
+    y = input + value * tensor1 * tensor2
+    """
+    product = tensor1 * tensor2
+    return input + (product if value == 1 else product * value)
+
+
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    """Add a quotient.
+
+    y = input + value * tensor1 / tensor2
+
+    Raises:
+        DTypeError: both are integers, whose quotient would have to be rounded.
+    """
+    if not _is_float(tensor1, tensor2):
+        raise DTypeError(
+            f"addcdiv: {tensor1.dtype} / {tensor2.dtype} must not be two integers; convert one "
+            f"with .to(dtype)"
+        )
+    quotient = tensor1 / tensor2
+    return input + (quotient if value == 1 else quotient * value)
+
+
+# --- choosing -------------------------------------------------------------------------------------
 
 
 @differentiable
@@ -149,74 +296,70 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return select(a, b, condition=np.array(values_of(condition), dtype=bool))
 
 
-# --- one operand ----------------------------------------------------------------------------------
+@differentiable
+def maximum(a: Array, b: Array, /) -> Array:
+    """y = max(a, b); where both are equal each receives half of the gradient."""
+    return np.maximum(a, b)
+
+
+@maximum.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return (
+        lambda: unbroadcast(dy * _share(np.less, a, b), a),
+        lambda: unbroadcast(dy * _share(np.less, b, a), b),
+    )
 
 
 @differentiable
-def neg(x: Array, /) -> Array:
-    """y = -x."""
-    return -x
+def minimum(a: Array, b: Array, /) -> Array:
+    """y = min(a, b); where both are equal each receives half of the gradient."""
+    return np.minimum(a, b)
 
 
-@neg.gradient(saves="")
-def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: -dy
+@minimum.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return (
+        lambda: unbroadcast(dy * _share(np.greater, a, b), a),
+        lambda: unbroadcast(dy * _share(np.greater, b, a), b),
+    )
 
 
-@differentiable
-def exp(x: Array, /) -> Array:
-    """y = e^x."""
-    return np.exp(x)
+def _share(loses: Any, x: Any, other: Any) -> Array:
+    """Return 0 where x loses against the other value, 1/2 where both are equal, else 1."""
+    x, other = values_of(x), values_of(other)
+    share = np.equal(x, other).astype(np.result_type(x, other))
+    share *= -0.5
+    share += 1
+    share *= ~loses(x, other)
+    return share
 
 
-@exp.gradient(saves="y")
-def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy * y
+def fmax(input: Any, other: Any) -> Any:
+    """Return the larger value, and beside a NaN the other value; at a tie the first.
+
+    y = max(a, b)
+    """
+    return where(ge(input, other) | isnan(other), input, other)
 
 
-@differentiable
-def log(x: Array, /) -> Array:
-    """y = ln x; -inf at 0 and NaN below."""
-    return np.log(x)
+def fmin(input: Any, other: Any) -> Any:
+    """Return the smaller value, and beside a NaN the other value; at a tie the first.
 
-
-@log.gradient(saves="x")
-def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy / x
-
-
-@differentiable
-def sqrt(x: Array, /) -> Array:
-    """y = x^(1/2); NaN below 0."""
-    return np.sqrt(x)
-
-
-@sqrt.gradient(saves="y")
-def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy / (2 * y)
+    y = min(a, b)
+    """
+    return where(ge(other, input) | isnan(other), input, other)
 
 
 @differentiable
-def abs(x: Array, /) -> Array:
-    """y = |x|; the gradient at 0 is 0."""
-    return np.abs(x)
-
-
-@abs.gradient(saves="x")
-def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy * np.sign(values_of(x))
-
-
-@differentiable
-def clip(x: Array, /, min: float | None, max: float | None) -> Array:
+def limit(x: Array, /, min: float | None, max: float | None) -> Array:
     """y = x, but at least min and at most max; the gradient is 0 outside and 1 at the bounds."""
-    return np.clip(x, min, max)
+    return np.clip(x.astype(np.int64) if x.dtype == bool else x, min, max)
 
 
-@clip.gradient(saves="x")
+@limit.gradient(saves="x")
 def _(dy: Array, y: Array, x: Array, *, min: float | None, max: float | None) -> Gradients:
     values = values_of(x)
-    inside = np.ones(x.shape, dtype=bool)
+    inside = ~np.isnan(values)
     if min is not None:
         inside &= values >= min
     if max is not None:
@@ -224,102 +367,50 @@ def _(dy: Array, y: Array, x: Array, *, min: float | None, max: float | None) ->
     return lambda: dy * inside
 
 
-def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """Keep x between min and max, which are numbers or tensors; either may be left out.
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """Keep the input between min and max, numbers or tensors; either may be left out.
+
+    y = min(max(input, min), max)
 
     Raises:
         ArgumentError: both bounds are missing.
+        DTypeError: one is a number, the other a tensor.
     """
-    if min is None and max is None:
+    given = [hasattr(bound, "shape") for bound in (min, max) if bound is not None]
+    if not given:
         raise ArgumentError("clamp: at least one of min and max is needed")
-    if not (hasattr(min, "shape") or hasattr(max, "shape")):
-        return clip(x, min, max)
+    if len(set(given)) > 1:
+        raise DTypeError("clamp: min and max must be two numbers or two tensors, got one of each")
+    if not any(given):
+        return limit(input, min, max)
+    x = input
     if min is not None:  # not maximum(x, min): at a tie all of the gradient is x's
         x = where(lt(x, min), min, x)
     return x if max is None else where(gt(x, max), max, x)
 
 
 @differentiable
-def cast(x: Array, /, dtype: Any) -> Array:
-    """y = x in another element type."""
-    return x.astype(dtype, copy=False)
+def copysign(a: Array, b: Array, /) -> Array:
+    """y = |a| with the sign of b, which may be that of -0.0."""
+    return np.copysign(a, b)
 
 
-@cast.gradient(saves="")
-def _(dy: Array, y: Array, x: Array, *, dtype: Any) -> Gradients:
-    return lambda: cast(dy, x.dtype)
+@copysign.gradient(saves="y a")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    kept = np.sign(values_of(y)) * np.sign(values_of(a))  # 1 or -1, and 0 at 0
+    return lambda: unbroadcast(dy * kept, a), lambda: no_slope(b)
 
 
-# --- comparison: the result is boolean and has no gradient ----------------------------------------
+def heaviside(input: Any, values: Any) -> Any:
+    """Return the unit step; `values` stands where the input is 0.
+
+    y = 1 if x > 0 else values if x == 0 else 0
+    """
+    return where(eq(input, 0), values, cast(gt(input, 0), input.dtype))
 
 
-@differentiable
-def eq(a: Array, b: Array, /) -> Array:
-    """y = (a == b)."""
-    return np.equal(a, b)
-
-
-@differentiable
-def ne(a: Array, b: Array, /) -> Array:
-    """y = (a != b)."""
-    return np.not_equal(a, b)
-
-
-@differentiable
-def lt(a: Array, b: Array, /) -> Array:
-    """y = (a < b)."""
-    return np.less(a, b)
-
-
-@differentiable
-def le(a: Array, b: Array, /) -> Array:
-    """y = (a <= b)."""
-    return np.less_equal(a, b)
-
-
-@differentiable
-def gt(a: Array, b: Array, /) -> Array:
-    """y = (a > b)."""
-    return np.greater(a, b)
-
-
-@differentiable
-def ge(a: Array, b: Array, /) -> Array:
-    """y = (a >= b)."""
-    return np.greater_equal(a, b)
-
-
-@differentiable
-def bitwise_and(a: Array, b: Array, /) -> Array:
-    """y = a & b, bit by bit for integers."""
-    return np.bitwise_and(a, b)
-
-
-@differentiable
-def bitwise_or(a: Array, b: Array, /) -> Array:
-    """y = a | b, bit by bit for integers."""
-    return np.bitwise_or(a, b)
-
-
-@differentiable
-def bitwise_not(x: Array, /) -> Array:
-    """y = ~x, bit by bit for integers."""
-    return np.invert(x)
-
-
-@differentiable
-def logical_not(x: Array, /) -> Array:
-    """y = not x."""
-    return np.logical_not(x)
-
-
-@differentiable
-def logical_and(a: Array, b: Array, /) -> Array:
-    """y = a and b."""
-    return np.logical_and(a, b)
-
-
-@differentiable
-def logical_or(a: Array, b: Array, /) -> Array:
-    """y = a or b."""
-    return np.logical_or(a, b)
+# PyTorch has each of these under a second name.
+clip = clamp
+divide = true_divide = div
+multiply = mul
+subtract = sub

@@ -1,10 +1,13 @@
-"""Dropout: in training each value is kept with probability 1 - p; in inference nothing happens.
+"""Dropout: in training values are kept with probability 1 - p; in inference nothing happens.
 
-Paper: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, JMLR 15.
+Papers: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, JMLR 15 (values); Tompson,
+Goroshin, Jain, LeCun, Bregler 2015, arXiv:1411.4280 (whole channels); Klambauer, Unterthiner, Mayr,
+Hochreiter 2017, arXiv:1706.02515 (alpha dropout).
 """
 
 from __future__ import annotations
 
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,14 @@ import numpy as np
 from minicnn import random
 from minicnn.differentiable import Array, Gradients, differentiable
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+SATURATED = -SELU_ALPHA * SELU_SCALE  # what selu(x) tends to for x to -infinity
+
 
 @differentiable
 def keep(x: Array, /, mask: Array, scale: float) -> Array:
-    """y = scale * x where the mask is set, else 0."""
-    return x * mask * scale
+    """y = scale * x where the mask is set, else 0; a mask of channels holds for their values."""
+    return x * (mask * x.dtype.type(scale))
 
 
 @keep.gradient(saves="")
@@ -24,18 +30,41 @@ def _(dy: Array, y: Array, x: Array, *, mask: Array, scale: float) -> Gradients:
     return lambda: keep(dy, mask, scale)
 
 
-def dropout_training(x: Any, p: float) -> Any:
-    """Set values to 0 with probability p and scale the others by 1 / (1 - p)."""
-    return keep(x, dropout_mask(x.shape, p), 1 / (1 - p) if p < 1 else 0.0)
+def dropout_training(x: Any, p: float, channels: bool = False) -> Any:
+    """Set values, or whole channels, to 0 with probability p; scale the others by 1 / (1 - p)."""
+    mask = dropout_mask(_mask_shape(x.shape, channels), p)
+    return keep(x, mask, 1 / (1 - p) if p < 1 else 0.0)
+
+
+def alpha_dropout_training(x: Any, p: float, channels: bool = False) -> Any:
+    """Set values, or whole channels, to s with probability p, so that mean and variance stay.
+
+    y = a * (x where kept, else s) + b, a = ((1 - p) * (1 + p * s^2))^(-1/2), b = -a * p * s
+
+    s is the value at which selu saturates.  Of x with mean 0 and variance 1, what stands in the
+    brackets has mean p * s and variance (1 - p) * (1 + p * s^2); a and b make them 0 and 1 again.
+    """
+    if p == 1:
+        return x * 0.0
+    mask = dropout_mask(_mask_shape(x.shape, channels), p)
+    a = 1 / sqrt((1 - p) * (1 + p * SATURATED**2))
+    shift = (~mask - p) * (a * SATURATED)
+    return keep(x, mask, a) + shift.astype(x.dtype)
+
+
+def _mask_shape(shape: tuple[int, ...], channels: bool) -> tuple[int, ...]:
+    """Return one place for each value, or for each channel: (N, C, 1, ...)."""
+    return (*shape[:2], *[1] * (len(shape) - 2)) if channels else shape
 
 
 def dropout_mask(shape: tuple[int, ...], p: float) -> Array:
     """Draw a mask that is True with probability 1 - p.
 
-    Value number i is kept when word i % 2 of the 64-bit number i // 2 of the Philox stream, a
-    number in [0, 2^32), is at least p * 2^32: the same on every device.
+    Value number i, counted in reading order whatever the order in memory, is kept when word i % 2
+    of the 64-bit number i // 2 of the Philox stream of this call (see `minicnn.random`), a number
+    in [0, 2^32), is at least p * 2^32: the same on every device.
     """
-    count = int(np.prod(shape))
+    count = prod(shape)
     words = random.default.numpy_generator().bit_generator.random_raw((count + 1) // 2)
     words = words.astype("<u8", copy=False).view("<u4")[:count]
     return (words >= np.uint64(round(p * 2**32))).reshape(shape)

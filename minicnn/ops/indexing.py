@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn.differentiable import Array, Gradients, differentiable
-from minicnn.errors import IndexOutOfRange, ShapeError
-from minicnn.ops.broadcast import Shape
+from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
+from minicnn.ops.broadcast import Shape, broadcast_shapes, broadcast_to
 from minicnn.tensor import Tensor, values_of
 
-__all__ = ["gather"]
+__all__ = [
+    "argwhere", "gather", "index_select", "masked_select", "narrow", "nonzero", "select", "take",
+    "take_along_dim",
+]  # fmt: skip
+
+
+class ValuesAndIndices(NamedTuple):
+    """Values chosen along a dimension, and the positions where they stood."""
+
+    values: Any
+    indices: Tensor
 
 
 @differentiable
@@ -29,18 +40,77 @@ def _(dy: Array, y: Array, x: Array, *, where: Any) -> Gradients:
 @differentiable
 def index_sum(values: Array, /, where: Any, shape: Shape) -> Array:
     """y[where] += values, from zeros: a position named twice receives both values."""
-    y = np.zeros_like(values, shape=shape)
-    parts = where if isinstance(where, tuple) else (where,)
-    if any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts):
-        np.add.at(y, where, values)
-    else:
-        y[where] = values
+    y = np.zeros_like(values, shape=shape, order="C")
+    add_at(y, where, values)
     return y
 
 
 @index_sum.gradient(saves="")
 def _(dy: Array, y: Array, values: Array, *, where: Any, shape: Shape) -> Gradients:
     return lambda: index(dy, where)
+
+
+def is_positions(part: Any) -> bool:
+    """Say whether a part of an index is an array of positions."""
+    return isinstance(part, np.ndarray) and part.dtype != bool
+
+
+def add_at(y: Array, where: Any, values: Array) -> None:
+    """Do y[where] += values; a position named twice receives both: a faster np.add.at."""
+    parts = where if isinstance(where, tuple) else (where,)
+    if not any(map(is_positions, parts)) or values.size == 0:
+        y[where] += values
+        return
+    dim, chosen = len(parts) - 1, parts[-1]
+    if is_whole(parts[:-1]) and chosen.ndim == 1 and values.size >= 32 * len(chosen):
+        rounds = turns(chosen % y.shape[dim])
+        if values.size >= 4096 * len(rounds):  # enough to do in each
+            lines, slices = np.moveaxis(y, dim, 0), np.moveaxis(values, dim, 0)
+            for now in rounds:
+                lines[chosen[now]] += slices[now]
+            return
+    np.add.at(y.reshape(-1), places(parts, y.shape), values.reshape(-1))
+
+
+def turns(chosen: Array) -> list[Array]:
+    """Split places in a vector so that no part names a position twice.
+
+    >>> [now.tolist() for now in turns(np.array([7, 3, 7]))]
+    [[1, 0], [2]]
+    """
+    order = np.argsort(chosen, stable=True)
+    starts = np.flatnonzero(np.diff(chosen[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
+    turn = np.arange(len(order)) - np.repeat(starts, sizes)
+    return [order[turn == k] for k in range(sizes.max(initial=0))]
+
+
+def is_whole(parts: tuple[Any, ...]) -> bool:
+    """Say whether all parts of an index are the slice `:`."""
+    return all(isinstance(part, slice) and part == slice(None) for part in parts)
+
+
+def places(parts: tuple[Any, ...], shape: Shape) -> Array:
+    """Number the values of x[parts] by their places in x, which is read row by row.
+
+    >>> places((slice(None), np.array([2, 0])), shape=(2, 3)).tolist()
+    [2, 0, 5, 3]
+    """
+    first, last = next(i for i, part in enumerate(parts) if is_positions(part)), len(parts)
+    if not (is_whole(parts[:first]) and all(map(is_positions, parts[first:]))):
+        return np.arange(prod(shape)).reshape(shape)[parts].reshape(-1)
+    numbers: Any = 0
+    for part, size in zip(parts[first:], shape[first:last], strict=True):
+        numbers = numbers * size + np.where(part < 0, part + size, part)
+    numbers = numbers.reshape(-1)
+    if first:
+        blocks = np.arange(prod(shape[:first]))[:, None] * prod(shape[first:last])
+        numbers = (blocks + numbers).reshape(-1)
+    row = prod(shape[last:])
+    return numbers if row == 1 else (numbers[:, None] * row + np.arange(row)).reshape(-1)
+
+
+# --- x[...] ---------------------------------------------------------------------------------------
 
 
 def get_item(x: Any, where: Any) -> Any:
@@ -95,22 +165,7 @@ def integers_first(x: Any, where: Any) -> tuple[Any, Any]:
     return index(x, tuple(first)), tuple(later)
 
 
-def gather(x: Any, dim: int, positions: Any) -> Any:
-    """Return y[i,j] = x[positions[i,j], j] (dim 0): along one dimension, take given positions.
-
-    Raises:
-        ShapeError: `positions` has more or fewer dimensions than x.
-        IndexOutOfRange: a dimension or a position that is not there.
-    """
-    chosen, along = values_of(positions), dimension("gather", dim, x.ndim)
-    if chosen.ndim != x.ndim:
-        raise ShapeError(
-            f"gather: positions {chosen.shape} must have as many dimensions as the tensor {x.shape}"
-        )
-    if chosen.size and chosen.min() < 0:
-        raise IndexOutOfRange(f"gather: position {chosen.min()} is negative; count from the front")
-    grids = np.ogrid[tuple(slice(n) for n in chosen.shape)]
-    return get_item(x, tuple(chosen if i == along else grid for i, grid in enumerate(grids)))
+# --- the arguments of PyTorch's functions ---------------------------------------------------------
 
 
 def dimension(op: str, dim: int, ndim: int) -> int:
@@ -118,10 +173,276 @@ def dimension(op: str, dim: int, ndim: int) -> int:
 
     Raises:
         IndexOutOfRange: there is no such dimension.
+        DTypeError: it is not an integer.
     """
-    dim = operator.index(dim)
+    dim = integer(op, "a dimension", dim)
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexOutOfRange(
             f"{op}: dimension {dim} is not there, the tensor has {ndim} dimensions"
         )
     return dim % max(ndim, 1)
+
+
+def dimensions(op: str, dims: Any, ndim: int) -> Shape:
+    """Return several dimensions, given as a tuple or as one integer, counted from the front.
+
+    Raises:
+        ArgumentError: one is named twice.
+    """
+    given = dims if isinstance(dims, (tuple, list)) else (dims,)
+    found = tuple(dimension(op, dim, ndim) for dim in given)
+    if len(set(found)) < len(found):
+        raise ArgumentError(f"{op}: {dims} names a dimension twice, of {ndim}")
+    return found
+
+
+def there_is(op: str, dim: int, x: Any) -> int:
+    """Return a dimension of x counted from the front; a tensor of one value has none.
+
+    Raises:
+        IndexOutOfRange: there is no such dimension.
+    """
+    if x.ndim == 0:
+        raise IndexOutOfRange(f"{op}: dimension {dim} is not there, the tensor has none")
+    return dimension(op, dim, x.ndim)
+
+
+def integer(op: str, name: str, value: Any) -> int:
+    """Return a whole number.
+
+    Raises:
+        DTypeError: the value is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise DTypeError(f"{op}: {name} must be an integer, got {value!r}") from None
+
+
+def positions_in(op: str, index: Any) -> Array:
+    """Return the array of an argument that names positions.
+
+    Raises:
+        DTypeError: it does not hold integers.
+    """
+    chosen = np.asarray(values_of(index))
+    if chosen.dtype.kind not in "iu":
+        raise DTypeError(f"{op}: index must hold integers, got {chosen.dtype}; use .long()")
+    return chosen
+
+
+def check_inside(op: str, chosen: Array, size: int, first: int = 0) -> None:
+    """Refuse positions outside of [first, size).
+
+    Raises:
+        IndexOutOfRange: there is one.
+    """
+    if chosen.size and not (first <= chosen.min() and chosen.max() < size):
+        outside = chosen[(chosen < first) | (chosen >= size)]
+        raise IndexOutOfRange(f"{op}: position {outside[0]} is not in [{first}, {size})")
+
+
+def mask_of(op: str, mask: Any) -> Array:
+    """Return the array of a boolean argument.
+
+    Raises:
+        DTypeError: it is not boolean.
+    """
+    values = np.asarray(values_of(mask))
+    if values.dtype != bool:
+        raise DTypeError(f"{op}: mask must be boolean, got {values.dtype}; compare, as in x > 0")
+    return values
+
+
+# --- along one dimension --------------------------------------------------------------------------
+
+
+def select(input: Any, dim: int, index: int) -> Any:
+    """Return the slice at one position of a dimension.
+
+    y[i,k] = x[i,index,k] (dim 1)
+
+    Raises:
+        IndexOutOfRange: a dimension or a position that is not there.
+    """
+    position = there_is("select", dim, input)
+    return get_item(input, (*[slice(None)] * position, integer("select", "index", index)))
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Any:
+    """Return `length` positions of a dimension, from `start`, without a copy.
+
+    y[i,j] = x[i,start + j] (dim 1)
+
+    Raises:
+        IndexOutOfRange: `start` is not there.
+        ShapeError: `length` is negative, or reaches beyond the end.
+    """
+    if input.ndim == 0:
+        raise ShapeError("narrow: a tensor without dimensions has nothing to narrow")
+    position = dimension("narrow", dim, input.ndim)
+    size, first = input.shape[position], integer("narrow", "start", start)
+    if not -size <= first <= size:
+        raise IndexOutOfRange(f"narrow: start {first} is not in [{-size}, {size}]")
+    first += size if first < 0 else 0
+    if length < 0 or first + length > size:
+        raise ShapeError(f"narrow: no {length} positions from {first} in a dimension of {size}")
+    return get_item(input, (*[slice(None)] * position, slice(first, first + length)))
+
+
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """Return the given positions of a dimension, as often as they are named.
+
+    y[i,j,k] = x[i,index[j],k] (dim 1)
+
+    Raises:
+        IndexOutOfRange: a dimension or a position that is not there, or `index` is no vector.
+    """
+    return get_item(input, vector_along("index_select", input, dim, index))
+
+
+def vector_along(
+    op: str, x: Any, dim: int, index: Any, from_the_back: bool = False
+) -> tuple[Any, ...]:
+    """Return the full index of positions along a dimension; for a single value it is empty.
+
+    Raises:
+        IndexOutOfRange: a dimension or a position that is not there, or `index` is no vector.
+        ShapeError: there is a single value, but not a single position.
+    """
+    position, chosen = dimension(op, dim, x.ndim), positions_in(op, index)
+    size = (*x.shape, 1)[position]
+    if chosen.ndim > 1:
+        raise IndexOutOfRange(f"{op}: index must be a vector, got shape {chosen.shape}")
+    check_inside(op, chosen, size, first=-size if from_the_back else 0)
+    if x.ndim:
+        return (*[slice(None)] * position, chosen.reshape(-1).astype(np.intp))
+    if chosen.size != 1:
+        raise ShapeError(f"{op}: one value, but {chosen.size} positions")
+    return ()
+
+
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Any:
+    """Return for every place of `index` the value at the position along `dim` that it names.
+
+    y[i,j] = x[index[i,j],j] (dim 0)
+
+    `index` may be smaller than the input in the other dimensions.  `sparse_grad` is accepted as in
+    PyTorch; gradients are always dense.
+
+    Raises:
+        ShapeError: `index` has another number of dimensions, or is too large in one.
+        IndexOutOfRange: a dimension or a position that is not there.
+    """
+    where = along("gather", input.shape, dim, index)
+    return get_item(input if input.ndim else get_item(input, None), where)
+
+
+def along(op: str, shape: Shape, dim: int, index: Any) -> tuple[Array, ...]:
+    """Return the full index of the places that `index` names along one dimension.
+
+    Raises:
+        ShapeError, IndexOutOfRange: as `gather`.
+    """
+    chosen, position = positions_in(op, index), dimension(op, dim, len(shape))
+    if chosen.size == 0:
+        return (chosen.astype(np.intp),) * max(len(shape), 1)
+    if max(chosen.ndim, 1) != max(len(shape), 1):
+        raise ShapeError(
+            f"{op}: index {chosen.shape} must have as many dimensions as the tensor {shape}"
+        )
+    sizes = zip(chosen.shape, shape, strict=False)
+    if any(n > size for i, (n, size) in enumerate(sizes) if i != position):
+        raise ShapeError(
+            f"{op}: index {chosen.shape} must not be larger than the tensor {shape} "
+            f"but in dimension {dim}"
+        )
+    check_inside(op, chosen, (*shape, 1)[position])
+    return at_every_place(chosen, position)
+
+
+def at_every_place(chosen: Array, dim: int) -> tuple[Array, ...]:
+    """Return the index that takes position chosen[i,j] along `dim` at each place i, j."""
+    if chosen.ndim == 0:
+        return (chosen,)
+    grids = np.ogrid[tuple(slice(n) for n in chosen.shape)]
+    return tuple(np.array(chosen) if i == dim else grid for i, grid in enumerate(grids))
+
+
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+    """Return the values at positions along a dimension, as `argsort` gives them.
+
+    y[i,j] = x[indices[i,j],j] (dim 0), where the other dimensions broadcast; without `dim`, as
+    `take`, but always a vector.
+
+    Raises:
+        ShapeError: the dimensions do not agree in number, or do not broadcast.
+        IndexOutOfRange: a dimension or a position that is not there.
+    """
+    chosen = positions_in("take_along_dim", indices)
+    if dim is None:
+        return take(input, chosen.reshape(-1))
+    if chosen.ndim != input.ndim:
+        raise ShapeError(
+            f"take_along_dim: indices {chosen.shape} must have as many dimensions as the tensor "
+            f"{input.shape}"
+        )
+    position = dimension("take_along_dim", dim, input.ndim)
+    others = [(*n[:position], 1, *n[position + 1 :]) for n in (input.shape, chosen.shape)]
+    common = broadcast_shapes(*others)
+
+    def with_size(n: int) -> Shape:
+        return (*common[:position], n, *common[position + 1 :])
+
+    chosen = np.broadcast_to(chosen, with_size(chosen.shape[position]))
+    return get_item(broadcast_to(input, with_size(-1)), at_every_place(chosen, position))
+
+
+def take(input: Any, index: Any) -> Any:
+    """Return the values at positions in the reading order of the tensor, in the shape of `index`.
+
+    y[i] = x.flatten()[index[i]]
+
+    Raises:
+        IndexOutOfRange: a position that is not there.
+    """
+    chosen, size = positions_in("take", index), prod(input.shape)
+    check_inside("take", chosen, size, first=-size)
+    return get_item(input.reshape(-1), chosen)
+
+
+# --- where a condition holds ----------------------------------------------------------------------
+
+
+def masked_select(input: Any, mask: Any) -> Any:
+    """Return the values where the mask holds, as a vector; both are broadcast.
+
+    y = x[mask]
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: the mask is not boolean.
+    """
+    chosen = mask_of("masked_select", mask)
+    size = broadcast_shapes(input.shape, chosen.shape)
+    return get_item(broadcast_to(input, size), np.broadcast_to(chosen, size))
+
+
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """Return where the values are not 0: a matrix with a row for each, or a tuple of its columns.
+
+    >>> import minicnn
+    >>> minicnn.nonzero(minicnn.tensor([[0, 5], [7, 0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    values = values_of(input)
+    if not as_tuple:
+        return Tensor(np.argwhere(values))
+    return tuple(Tensor(column) for column in np.nonzero(np.atleast_1d(values)))
+
+
+def argwhere(input: Any) -> Tensor:
+    """Return where the values are not 0, as a matrix with a row for each."""
+    found: Tensor = nonzero(input)
+    return found

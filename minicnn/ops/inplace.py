@@ -13,14 +13,16 @@ import numpy as np
 
 from minicnn.backprop import is_grad_enabled
 from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
-from minicnn.ops.arithmetic import cast
+from minicnn.ops import activation, arithmetic, diagonal, elementwise, scan, scatter
 from minicnn.ops.broadcast import broadcast_to
+from minicnn.ops.diagonal import diagonal_of
+from minicnn.ops.elementwise import cast
 from minicnn.ops.indexing import frozen, index, integers_first
 from minicnn.ops.shape import permute_dims, view_as
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array
 
-VIEWS = (broadcast_to, view_as, permute_dims, index, cast)
+VIEWS = (broadcast_to, view_as, permute_dims, index, diagonal_of, cast)
 """The operations whose result may look at the memory of their input."""
 
 
@@ -93,27 +95,66 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
     """
 
     def method(a: Tensor, b: Any) -> Tensor:
-        tracked = a.requires_grad or (isinstance(b, Tensor) and b.requires_grad)
-        if not (tracked and is_grad_enabled()):
-            return change(
-                a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind")
-            )
-        is_view = a.node.op in VIEWS if a.node is not None else a.array.base is not None
-        is_learned = a.node is None and a.requires_grad
-        if is_learned or is_view:
-            left = "a view" if is_view else "a leaf that requires grad"
-            raise GradientError(
-                f"{symbol}: {left} cannot be changed in place inside a graph; write "
-                f"a = a {symbol[0]} b, or wrap the update in minicnn.no_grad()"
-            )
-        result: Tensor = out_of_place[symbol](a, b)
-        if result.shape != a.shape:
-            raise ShapeError(f"{symbol}: {a.shape} cannot hold the result's {result.shape}")
-        a.array, a.node, a.version = result.array, result.node, result.version
-        return a
+        if _tracked(a, b):
+            return _rebound(a, symbol, f"a = a {symbol[0]} b", lambda: out_of_place[symbol](a, b))
+        return change(a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind"))
 
     return method
 
+
+def in_place(function: Any) -> Callable[..., Tensor]:
+    """Make the method that writes what `function` computes over its tensor: `add_` of `add`."""
+    name = function.__name__
+
+    def method(a: Tensor, *args: Any, **settings: Any) -> Tensor:
+        if _tracked(a, *args):
+            return _rebound(
+                a, f"{name}_", f"a = a.{name}(...)", lambda: function(a, *args, **settings)
+            )
+        new = values_of(function(a.detach(), *args, **settings))
+        return change(a, f"{name}_", lambda x: np.copyto(x, new, casting="same_kind"))
+
+    method.__name__, method.__doc__ = f"{name}_", f"Overwrite the values with those of `{name}`."
+    return method
+
+
+def _tracked(*operands: Any) -> bool:
+    """Say whether a call with these operands is part of a graph."""
+    return is_grad_enabled() and any(isinstance(v, Tensor) and v.requires_grad for v in operands)
+
+
+def _rebound(a: Tensor, name: str, instead: str, compute: Callable[[], Any]) -> Tensor:
+    """Let `a` be the result, as if it had never been anything else; the old array stays."""
+    is_view = a.node.op in VIEWS if a.node is not None else a.array.base is not None
+    is_learned = a.node is None and a.requires_grad
+    if is_learned or is_view:
+        left = "a view" if is_view else "a leaf that requires grad"
+        raise GradientError(
+            f"{name}: {left} cannot be changed in place inside a graph; write {instead}, or wrap "
+            f"the update in minicnn.no_grad()"
+        )
+    result: Tensor = compute()
+    if result.shape != a.shape:
+        raise ShapeError(f"{name}: {a.shape} cannot hold the result's {result.shape}")
+    a.array, a.node, a.version = result.array, result.node, result.version
+    return a
+
+
+METHODS = {
+    f"{function.__name__}_": in_place(function)
+    for function in (
+        activation.relu, activation.sigmoid, activation.tanh, arithmetic.add, arithmetic.addcdiv,
+        arithmetic.addcmul, arithmetic.clamp, arithmetic.div, arithmetic.fmod, arithmetic.lerp,
+        arithmetic.mul, arithmetic.pow, arithmetic.remainder, arithmetic.sub, elementwise.abs,
+        elementwise.ceil, elementwise.exp, elementwise.floor, elementwise.log, elementwise.neg,
+        elementwise.reciprocal, elementwise.round, elementwise.rsqrt, elementwise.sqrt,
+        elementwise.square, elementwise.trunc, diagonal.tril, diagonal.triu, scan.cumprod,
+        scan.cumsum, scatter.index_add, scatter.index_copy, scatter.index_fill,
+        scatter.masked_fill, scatter.masked_scatter, scatter.scatter, scatter.scatter_add,
+        scatter.scatter_reduce,
+    )
+}  # fmt: skip
+"""The methods that end in an underscore, as in PyTorch."""
 
 out_of_place: dict[str, Callable[[Any, Any], Any]] = {
     "+=": lambda a, b: a + b,

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Products of matrices and vectors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ShapeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
-from minicnn.ops.shape import reshape, transpose, view_as
+from minicnn.ops.shape import reshape, transpose, unsqueeze, view_as
 
-__all__ = ["matmul"]
+__all__ = [
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "ger", "inner", "kron", "matmul",
+    "mm", "mv", "outer", "vdot",
+]  # fmt: skip
 
 
 @differentiable
@@ -29,8 +32,10 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     )
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(input: Any, other: Any) -> Any:
     """Return the product of two matrices, of batches of them, or of a matrix and a vector.
+
+    y[..,i,j] = sum_k a[..,i,k] * b[..,k,j]
 
     >>> import minicnn
     >>> minicnn.matmul(minicnn.ones(2, 3), minicnn.ones(3)).shape
@@ -39,10 +44,13 @@ def matmul(a: Any, b: Any) -> Any:
     Raises:
         ShapeError: the inner sizes differ, or a number where a matrix is needed.
     """
+    a, b = input, other
     left, right = a.shape, b.shape
     inner = right[-2] if len(right) > 1 else right[0] if right else None
     if not left or inner != left[-1]:
         raise ShapeError(f"matmul: the last size of {left} must meet the first of {right}")
+    if len(left) > 2 and len(right) == 2:  # one product of tall matrices, not one per batch
+        return view_as(matrix_product(_rows(a), b), (*left[:-1], right[-1]))
     rows = view_as(a, (1, *left)) if len(left) == 1 else a
     columns = view_as(b, (*right, 1)) if len(right) == 1 else b
     try:
@@ -57,10 +65,15 @@ def matmul(a: Any, b: Any) -> Any:
     return y if len(shape) == y.ndim else view_as(y, tuple(shape))
 
 
+def _rows(x: Any) -> Any:
+    """See (..., K) as a matrix (N, K)."""
+    return reshape(x, (int(np.prod(x.shape[:-1])), x.shape[-1]))
+
+
 @differentiable
 def affine(x: Array, w: Array, b: Array | None, /) -> Array:
     """y[..,o] = sum_i x[..,i] * w[o,i] + b[o]."""
-    y = x @ w.T
+    y = (_rows(x) @ w.T).reshape(*x.shape[:-1], len(w))
     if b is not None:
         y += b
     return y
@@ -68,12 +81,164 @@ def affine(x: Array, w: Array, b: Array | None, /) -> Array:
 
 @affine.gradient(saves="x w")
 def _(dy: Array, y: Array, x: Array, w: Array, b: Array) -> Gradients:
-    def dw() -> Any:
-        rows = reshape(dy, (int(np.prod(dy.shape[:-1])), dy.shape[-1]))
-        return matrix_product(transpose(rows, 0, 1), reshape(x, (rows.shape[0], x.shape[-1])))
-
     return (
         lambda: matmul(dy, w),
-        dw,
-        lambda: sum(dy, tuple(range(dy.ndim - 1))) if dy.ndim > 1 else dy,
+        lambda: matrix_product(transpose(_rows(dy), 0, 1), _rows(x)),
+        lambda: unbroadcast(dy, b),
     )
+
+
+# --- products of given dimensions -----------------------------------------------------------------
+
+
+def _check_dimensions(op: str, **tensors: tuple[Any, int]) -> None:
+    """Refuse tensors that have more or fewer dimensions than the operation takes."""
+    for name, (tensor, ndim) in tensors.items():
+        if tensor.ndim != ndim:
+            kind = ("a number", "a vector", "a matrix", "a batch of matrices")[ndim]
+            raise ShapeError(f"{op}: {name} must be {kind}, got shape {tensor.shape}")
+
+
+def mm(input: Any, mat2: Any) -> Any:
+    """Return the product of two matrices.
+
+    y[i,j] = sum_k x[i,k] * mat2[k,j]
+    """
+    _check_dimensions("mm", input=(input, 2), mat2=(mat2, 2))
+    return matmul(input, mat2)
+
+
+def mv(input: Any, vec: Any) -> Any:
+    """Return the product of a matrix and a vector.
+
+    y[i] = sum_k x[i,k] * vec[k]
+    """
+    _check_dimensions("mv", input=(input, 2), vec=(vec, 1))
+    return matmul(input, vec)
+
+
+def bmm(input: Any, mat2: Any) -> Any:
+    """Return the products of two batches of matrices; unlike `matmul` it does not broadcast.
+
+    y[n,i,j] = sum_k x[n,i,k] * mat2[n,k,j]
+    """
+    return _batch_product("bmm", input, mat2)
+
+
+def _batch_product(op: str, a: Any, b: Any) -> Any:
+    _check_dimensions(op, **{"the first batch": (a, 3), "the second batch": (b, 3)})
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+        raise ShapeError(f"{op}: {a.shape} (N, I, K) and {b.shape} (N, K, J) do not fit")
+    return matrix_product(a, b)
+
+
+def dot(input: Any, tensor: Any) -> Any:
+    """Return the inner product of two vectors.
+
+    y = sum_k x[k] * tensor[k]
+    """
+    _check_dimensions("dot", input=(input, 1), tensor=(tensor, 1))
+    return matmul(input, tensor)
+
+
+vdot = dot  # they differ for complex numbers only
+
+
+def inner(input: Any, other: Any) -> Any:
+    """Return the inner products along the last dimensions; a number multiplies.
+
+    y[i..,j..] = sum_k x[i..,k] * other[j..,k]
+
+    Raises:
+        ShapeError: the last sizes differ.
+    """
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise ShapeError(f"inner: the last sizes of {input.shape} and {other.shape} must be equal")
+    y = matrix_product(_rows(input), transpose(_rows(other), 0, 1))
+    return view_as(y, (*input.shape[:-1], *other.shape[:-1]))
+
+
+def outer(input: Any, vec2: Any) -> Any:
+    """Return all products of a value of one vector with a value of the other.
+
+    y[i,j] = x[i] * vec2[j]
+    """
+    _check_dimensions("outer", input=(input, 1), vec2=(vec2, 1))
+    return unsqueeze(input, 1) * vec2
+
+
+ger = outer
+
+
+def kron(input: Any, other: Any) -> Any:
+    """Return the Kronecker product: each value of x, times all of `other`, in its place.
+
+    y[i*A+a, j*B+b] = x[i,j] * other[a,b], other of shape (A, B); alike in other dimensions
+    """
+    ndim = max(input.ndim, other.ndim)
+    left, right = ((*[1] * (ndim - t.ndim), *t.shape) for t in (input, other))
+    blocks = view_as(input, tuple(n for size in left for n in (size, 1)))
+    product = blocks * view_as(other, tuple(n for size in right for n in (1, size)))
+    return view_as(product, tuple(a * b for a, b in zip(left, right, strict=True)))
+
+
+# --- beta times a tensor plus alpha times a product -----------------------------------------------
+
+
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Return a matrix plus the product of two.
+
+    y[i,j] = beta * x[i,j] + alpha * sum_k mat1[i,k] * mat2[k,j]
+
+    x is broadcast; where beta is 0 it is not looked at.
+    """
+    _check_dimensions("addmm", mat1=(mat1, 2), mat2=(mat2, 2))
+    return _added("addmm", input, matmul(mat1, mat2), beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Return a vector plus the product of a matrix and a vector.
+
+    y[i] = beta * x[i] + alpha * sum_k mat[i,k] * vec[k]
+    """
+    _check_dimensions("addmv", mat=(mat, 2), vec=(vec, 1))
+    return _added("addmv", input, matmul(mat, vec), beta, alpha)
+
+
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Return a matrix plus the outer product of two vectors.
+
+    y[i,j] = beta * x[i,j] + alpha * vec1[i] * vec2[j]
+    """
+    _check_dimensions("addr", vec1=(vec1, 1), vec2=(vec2, 1))
+    return _added("addr", input, outer(vec1, vec2), beta, alpha)
+
+
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Return a batch of matrices plus the products of two batches.
+
+    y[n,i,j] = beta * x[n,i,j] + alpha * sum_k batch1[n,i,k] * batch2[n,k,j]
+    """
+    return _added("baddbmm", input, _batch_product("baddbmm", batch1, batch2), beta, alpha)
+
+
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Return a matrix plus the sum of the products of two batches.
+
+    y[i,j] = beta * x[i,j] + alpha * sum_nk batch1[n,i,k] * batch2[n,k,j]
+    """
+    product = _batch_product("addbmm", batch1, batch2)
+    return _added("addbmm", input, sum(product, 0, dtype=product.dtype), beta, alpha)
+
+
+def _added(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
+    if x.ndim > product.ndim or any(
+        n not in (1, m) for n, m in zip(x.shape[::-1], product.shape[::-1], strict=False)
+    ):
+        raise ShapeError(f"{op}: input {x.shape} does not broadcast to {product.shape}")
+    scaled = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return scaled
+    return scaled + (x if beta == 1 else x * beta)

@@ -1,18 +1,23 @@
-"""Loss functions, spelled with the operations of the other files."""
+"""Losses, element by element, that have a gradient of their own, and what all losses end with.
+
+A loss is here where its own gradient is simpler or faster than that of its parts; all others are
+spelled with the operations of the other files, in `minicnn.nn.functional`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.differentiable import Array
-from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
-from minicnn.ops.activation import log_softmax
-from minicnn.ops.arithmetic import where
-from minicnn.ops.indexing import gather
+from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.errors import ArgumentError
+from minicnn.ops.activation import logsigmoid, sigmoid, softmax
+from minicnn.ops.arithmetic import clamp
+from minicnn.ops.broadcast import unbroadcast
+from minicnn.ops.elementwise import floating, log, log1p
 from minicnn.ops.reduce import mean, sum
-from minicnn.ops.shape import squeeze
+from minicnn.ops.shape import unsqueeze
 from minicnn.tensor import Tensor, values_of
 
 
@@ -25,108 +30,101 @@ def reduced(losses: Any, reduction: str) -> Any:
     return mean(losses) if reduction == "mean" else sum(losses)
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """Return the mean of (input[i] - target[i])^2."""
-    if input.shape != target.shape:
-        raise ShapeError(f"mse_loss: input {input.shape} and target {target.shape} must agree")
-    return reduced((input - target) ** 2, reduction)
+# --- of numbers -----------------------------------------------------------------------------------
 
 
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
-    """Return the mean of -weight[t] * input[n, t], t = target[n], over log-probabilities.
+@differentiable
+def huber(a: Array, b: Array, /, delta: float) -> Array:
+    """y = c * (|a - b| - c / 2), c = min(|a - b|, delta): a parabola that goes on as a line."""
+    distance = np.abs(floating(a - b))
+    near = np.minimum(distance, delta)
+    distance -= near / 2
+    return distance * near
 
-    Shapes: input (N, C) or (N, C, d1, ...), target (N) or (N, d1, ...) of class indices; or, for
-    one sample, (C) and ().  "mean" divides by the sum of the weights used, as in PyTorch.
 
-    Raises:
-        ShapeError, DTypeError, IndexOutOfRange: target or weight does not fit the input.
+@huber.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array, *, delta: float) -> Gradients:
+    da = dy * clamp(a - b, -delta, delta)
+    return lambda: unbroadcast(da, a), lambda: unbroadcast(-da, b)
+
+
+# --- of probabilities -----------------------------------------------------------------------------
+
+
+@differentiable
+def log_loss(x: Array, t: Array, /) -> Array:
+    """y = -t * max(ln x, -100) - (1 - t) * max(ln(1 - x), -100)."""
+    return (t - 1) * np.maximum(log1p(-x), -100) - t * np.maximum(np.log(x), -100)
+
+
+@log_loss.gradient(saves="x t")
+def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
+    def dt() -> Any:
+        return dy * (clamp(log1p(-x), -100) - clamp(log(x), -100))
+
+    return lambda: dy * (x - t) / clamp(x * (1 - x), 1e-12), dt
+
+
+@differentiable
+def log_loss_of_logits(x: Array, t: Array, /) -> Array:
+    """y = (1 - t) * x + ln(1 + e^-x)."""
+    return (1 - t) * x - logsigmoid(x)
+
+
+@log_loss_of_logits.gradient(saves="x t")
+def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
+    return lambda: unbroadcast(dy * (sigmoid(x) - t), x), lambda: unbroadcast(-dy * x, t)
+
+
+# --- of classes -----------------------------------------------------------------------------------
+
+
+class Exponentials(NamedTuple):
+    """Of logits x, along the dimension of the classes: their maximum, e^(x - maximum), its sum."""
+
+    maximum: Array
+    values: Array
+    total: Array
+
+
+@differentiable
+def softmax_loss(x: Array, /, labels: Array, dim: int, exponentials: Exponentials) -> Array:
+    """y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..].
+
+    `exponentials` are those of this very x, computed by the caller, who thereby spares the
+    gradient a second pass.
     """
-    return _nll("nll_loss", input, target, weight, ignore_index, reduction)
+    of_label = np.take_along_axis(x, np.expand_dims(labels, dim), dim)
+    losses = np.log(exponentials.total) - (of_label - exponentials.maximum)
+    return losses.squeeze(dim)
 
 
-def _nll(
-    op: str,
-    log_probability: Any,
-    target: Any,
-    weight: Any,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float = 0.0,
-) -> Any:
-    labels = _class_labels(op, log_probability, target, ignore_index)
-    dim = 1 if log_probability.ndim > 1 else 0
-    classes, dtype = log_probability.shape[dim], log_probability.dtype
-    used = labels != ignore_index
-    positions = np.where(used, labels, 0)
-    by_class = _class_weights(op, weight, classes)
-    weights = by_class[positions]
-    losses = -squeeze(gather(log_probability, dim, np.expand_dims(positions, dim)), dim)
-    if weight is not None:
-        losses = losses * weights.astype(dtype)
-    if label_smoothing:
-        column = by_class.astype(dtype).reshape(-1, *[1] * (log_probability.ndim - dim - 1))
-        of_all_classes = -sum(log_probability * column, dim)
-        losses = losses * (1 - label_smoothing) + of_all_classes * (label_smoothing / classes)
-    if not used.all():
-        losses = where(used, losses, 0.0)
-    if reduction != "mean":
-        return reduced(losses, reduction)
-    return sum(losses) / (weights[used].sum().item() or float("nan"))
+@softmax_loss.gradient(saves="x")
+def _(
+    dy: Array, y: Array, x: Array, *, labels: Array, dim: int, exponentials: Exponentials
+) -> Gradients:
+    of_label = np.expand_dims(labels, dim)
+
+    def dx() -> Any:
+        if isinstance(dy, Tensor):  # recorded: the softmax is a function of x
+            one_hot = np.zeros(x.shape, x.dtype)
+            np.put_along_axis(one_hot, of_label, 1, dim)
+            return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
+        column = np.expand_dims(dy, dim)
+        dx = exponentials.values * (column / exponentials.total)
+        hit = np.take_along_axis(dx, of_label, dim)
+        np.put_along_axis(dx, of_label, hit - column, dim)
+        return dx
+
+    return dx
 
 
-def _class_labels(op: str, input: Any, target: Any, ignore_index: int) -> Array:
-    """Return the target as an array of class indices that fit the input."""
-    labels = np.asarray(values_of(target))
-    if labels.dtype.kind not in "iu":
-        raise DTypeError(
-            f"{op}: target must hold class indices (integers), got {labels.dtype}; "
-            f"convert it with .to(minicnn.int64)"
-        )
-    dim = 1 if input.ndim > 1 else 0
-    expected = input.shape[:dim] + input.shape[dim + 1 :]
-    if labels.shape != expected:
-        raise ShapeError(
-            f"{op}: for input {input.shape} the target must have shape {expected}, "
-            f"got {labels.shape}"
-        )
-    classes = input.shape[dim]
-    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
-    if wrong.size:
-        raise IndexOutOfRange(f"{op}: target {wrong[0]} is not in [0, {classes})")
-    return labels.astype(np.int64, copy=False)
-
-
-def _class_weights(op: str, weight: Any, classes: int) -> Array:
-    """Return one weight per class; ones if there are none."""
-    if weight is None:
-        return np.ones(classes)
-    if isinstance(weight, Tensor) and weight.requires_grad:
-        raise GradientError(f"{op}: no gradient flows to weight; use .detach()")
-    if weight.shape != (classes,):
-        raise ShapeError(f"{op}: weight must have shape ({classes},), got {weight.shape}")
-    return np.asarray(values_of(weight))
-
-
-def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """Return the mean of -ln softmax(input)[n, target[n]] over logits.
-
-    With label smoothing e the target is 1 - e on the label plus e / C on every class.
-    Shapes: as for `nll_loss`.
-    """
-    if not 0 <= label_smoothing <= 1:
-        raise ArgumentError(
-            f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}"
-        )
-    log_probability = log_softmax(input, 1 if input.ndim > 1 else 0)
-    return _nll(
-        "cross_entropy", log_probability, target, weight, ignore_index, reduction, label_smoothing
-    )
+def softmax_cross_entropy(x: Any, labels: Array, dim: int) -> Any:
+    """Return -ln softmax(x)[n,t,..], t = labels[n,..], over the classes along `dim`."""
+    values = values_of(x)
+    with np.errstate(all="ignore"):
+        maximum = values.max(axis=dim, keepdims=True, initial=-np.inf)
+        powers = values - maximum
+        np.exp(powers, out=powers)
+        exponentials = Exponentials(maximum, powers, powers.sum(axis=dim, keepdims=True))
+        return softmax_loss(x, labels, dim, exponentials)

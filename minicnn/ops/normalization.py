@@ -1,6 +1,11 @@
-"""Batch normalisation: with the statistics of the batch (training) or with fixed ones (inference).
+"""Normalisation: centre and scale the values of a group; the kinds differ in what a group is.
 
-Paper: Ioffe, Szegedy 2015, arXiv:1502.03167.
+* batch normalisation: a channel of all images (Ioffe, Szegedy 2015, arXiv:1502.03167)
+* layer normalisation: all values of one image or word (Ba, Kiros, Hinton 2016, arXiv:1607.06450)
+* instance normalisation: a channel of one image (Ulyanov et al. 2016, arXiv:1607.08022)
+* group normalisation: a few channels of one image (Wu, He 2018, arXiv:1803.08494)
+
+Below them stand two that only scale: by the root of the mean square, and by neighbouring channels.
 """
 
 from __future__ import annotations
@@ -9,69 +14,105 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
-from minicnn.ops.reduce import mean, sum, var
+from minicnn.ops.broadcast import unbroadcast
+from minicnn.ops.reduce import mean
 from minicnn.ops.shape import view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels import batch_statistics, per_channel
+from minicnn_kernels import Moments
 
-Statistics = tuple[Array, Array]
+Axes = tuple[int, ...]
 
 
 @differentiable
-def normalize_batch(
-    x: Array, gamma: Array, beta: Array, /, eps: float, statistics: Statistics
+def normalize_groups(
+    x: Array, gamma: Array, beta: Array, /, axes: Axes, eps: float, statistics: Moments
 ) -> Array:
-    """y = gamma[c] * x_hat + beta[c], x_hat[n,c,..] = (x[n,c,..] - mean[c]) / sqrt(var[c] + eps).
+    """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), mean and var over `axes`.
 
-    `statistics` are the mean and the variance of this very x, computed by the caller, who needs
-    them for the running averages as well.
+    mean and var are written to `statistics`, for the gradient and for running averages.  gamma and
+    beta have as many dimensions as x.
     """
-    average, variance = statistics
-    scale = gamma / np.sqrt(variance + eps)
-    shift = beta - average * scale
-    return x * per_channel(scale, x.ndim) + per_channel(shift, x.ndim)
+    return kernels.normalize(x, gamma, beta, axes, eps, statistics)
 
 
-@normalize_batch.gradient(saves="x gamma")
+@normalize_groups.gradient(saves="x gamma")
 def _(
-    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *, eps: float, statistics: Statistics
-) -> Gradients:
-    axes = (0, *range(2, x.ndim))
-    if isinstance(dy, Tensor):  # recorded: mean and variance are functions of x
-        average, variance = mean(x, axes, keepdim=True), var(x, axes, correction=0, keepdim=True)
-    else:
-        average, variance = (per_channel(v, x.ndim) for v in statistics)
-    inv_std = (variance + eps) ** -0.5
-    x_hat = (x - average) * inv_std
-    dbeta, dgamma = sum(dy, axes), sum(dy * x_hat, axes)
+    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *,
+    axes: Axes, eps: float, statistics: Moments,
+) -> Gradients:  # fmt: skip
+    if not isinstance(dy, Tensor):  # the formulas below, without their temporary arrays
+        fused = kernels.normalize_gradients(dy, x, gamma, axes, eps, statistics)
+        return tuple(lambda gradient=gradient: gradient for gradient in fused)
+    centered = x - mean(x, axes, keepdim=True)
+    inv_std = (mean(centered * centered, axes, keepdim=True) + eps) ** -0.5
+    x_hat = centered * inv_std
 
     def dx() -> Any:
-        count = np.prod([x.shape[i] for i in axes]).item()
-        mean_dy, mean_dy_x_hat = (_channels(g, x.ndim) / count for g in (dbeta, dgamma))
-        return (dy - mean_dy - x_hat * mean_dy_x_hat) * (inv_std * _channels(gamma, x.ndim))
+        g = dy * gamma
+        mean_g, mean_g_x_hat = (mean(v, axes, keepdim=True) for v in (g, g * x_hat))
+        return (g - mean_g - x_hat * mean_g_x_hat) * inv_std
 
-    return dx, lambda: dgamma, lambda: dbeta
-
-
-def _channels(v: Any, ndim: int) -> Any:
-    """See a vector (C,) as (1, C, 1, ...): `per_channel`, differentiable."""
-    return view_as(v, (1, v.shape[0], *[1] * (ndim - 2)))
+    return dx, lambda: unbroadcast(dy * x_hat, gamma), lambda: unbroadcast(dy, beta)
 
 
-def batch_norm_training(x: Any, gamma: Any, beta: Any, eps: float) -> tuple[Any, Statistics]:
-    """Normalise with the statistics of this batch; return them too."""
-    statistics = batch_statistics(values_of(x))
-    return normalize_batch(x, gamma, beta, eps, statistics), statistics
-
-
-def batch_norm_inference(
-    x: Any, gamma: Any, beta: Any, average: Array, variance: Array, eps: float
+def normalize(
+    x: Any, gamma: Any, beta: Any, axes: Axes, eps: float, statistics: Moments | None = None
 ) -> Any:
-    """Normalise with fixed statistics.
+    """Normalise over `axes`; gamma and beta have x's number of dimensions, None means 1 and 0.
 
-    y = gamma[c] * (x - mean[c]) / sqrt(var[c] + eps) + beta[c]
+    `statistics` from `kernels.no_moments` are filled, for who needs them.
     """
-    inv_std = per_channel(1 / np.sqrt(variance + eps), x.ndim)
-    x_hat = (x - per_channel(average, x.ndim)) * inv_std
-    return x_hat * _channels(gamma, x.ndim) + _channels(beta, x.ndim)
+    if statistics is None:
+        statistics = kernels.no_moments(values_of(x), axes)
+    gamma = np.ones((1,) * x.ndim, x.dtype) if gamma is None else gamma
+    beta = np.zeros(gamma.shape, x.dtype) if beta is None else beta
+    return normalize_groups(x, gamma, beta, axes, eps, statistics)
+
+
+def rescale(x: Any, gamma: Any, beta: Any, fixed: Moments, eps: float) -> Any:
+    """Normalise with fixed statistics: y = gamma * (x - mean) / sqrt(var + eps) + beta."""
+    inv_std = 1 / np.sqrt(fixed.var + eps)
+    scale = inv_std if gamma is None else gamma * inv_std
+    shift = -fixed.mean * scale if beta is None else beta - fixed.mean * scale
+    return x * scale + shift
+
+
+def per_channel(v: Any, ndim: int) -> Any:
+    """See a vector (C,) as (1, C, 1, ...), so that it broadcasts over channels."""
+    return None if v is None else view_as(v, (1, v.shape[0], *[1] * (ndim - 2)))
+
+
+# --- scaled only ----------------------------------------------------------------------------------
+
+
+def divide_by_root_mean_square(x: Any, axes: Axes, eps: float) -> Any:
+    """y = x / sqrt(mean(x^2) + eps), the mean over `axes`."""
+    return x * (mean(x * x, axes, keepdim=True) + eps) ** -0.5
+
+
+@differentiable
+def neighbour_sum(x: Array, /, before: int, after: int) -> Array:
+    """y[n,c,..] = x[n,c-before,..] + ... + x[n,c+after,..], the channels that there are."""
+    channels = x.shape[1]
+    y = x.copy()
+    for distance in range(1, min(before, channels - 1) + 1):
+        y[:, distance:] += x[:, :-distance]
+    for distance in range(1, min(after, channels - 1) + 1):
+        y[:, :-distance] += x[:, distance:]
+    return y
+
+
+@neighbour_sum.gradient(saves="")
+def _(dy: Array, y: Array, x: Array, *, before: int, after: int) -> Gradients:
+    return lambda: neighbour_sum(dy, after, before)
+
+
+def divide_by_neighbours(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+    """y[n,c,..] = x[n,c,..] / (k + alpha * s[n,c,..])^beta, s = sum of x^2 over `size` channels.
+
+    The channel itself is in the middle; of an even number, one more is before it than after it.
+    """
+    squares = neighbour_sum(x * x, before=size // 2, after=(size - 1) // 2)
+    return x * (squares * alpha + k) ** -beta

@@ -17,7 +17,7 @@ import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.arithmetic import div
 from minicnn.ops.indexing import index
-from minicnn.ops.resample import Taps, resample, weighted_sums
+from minicnn.ops.resample import Taps, resample
 from minicnn.ops.shape import view_as
 from minicnn.tensor import values_of
 from minicnn_kernels.arrays import is_floating
@@ -188,7 +188,7 @@ def adaptive_avg_pool(x: Any, size: Sequence[int]) -> Any:
 def averaging_taps(n: int, m: int) -> Taps:
     """Return the weights that average n pixels into m bins.
 
-    >>> weighted_sums(np.array([1.0, 3.0, 5.0]), averaging_taps(3, 2), dim=0).tolist()
+    >>> resample(np.array([1.0, 3.0, 5.0]), averaging_taps(3, 2), dim=0).tolist()
     [2.0, 4.0]
     """
     places = _padded_bins(n, m)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from minicnn.backprop import enable_grad, no_grad
-from minicnn.errors import ArgumentError
-from minicnn.tensor import Tensor
-from minicnn_kernels.arrays import Array
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
+from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import Array, to_device
+
+BLOCK = 65_536  # values; in float32 256 KiB, so that what a formula makes on the way stays cached
+
+State = dict[str, Any]
+Group = dict[str, Any]
 
 
 class Optimizer:
@@ -19,101 +26,251 @@ class Optimizer:
     Attributes:
         param_groups: dicts with "params" and the settings (lr, momentum, ...) of those parameters.
         state: for each parameter, arrays and counters kept from step to step.
+        defaults: the settings of groups that do not name their own.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, dict[str, Any]] = {}
-        given: list[Any] = [params] if isinstance(params, (Tensor, dict)) else list(params)
+        self.param_groups: list[Group] = []
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise DTypeError(
+                f"{type(self).__name__}: params must be an iterable of tensors, (name, tensor) "
+                f"pairs or dicts, got {type(params).__name__}; put a single tensor into a list"
+            )
+        given = list(params)
         if not given:
             raise ArgumentError(f"{type(self).__name__}: got no parameters to optimise")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own, such as another learning rate."""
-        params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
-        known = {id(p) for g in self.param_groups for p in g["params"]}
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own, such as another learning rate.
+
+        Raises:
+            DTypeError: something else than tensors, or a set, which has no order.
+            ArgumentError: a parameter that is no leaf or already there, or only some with names.
+        """
+        name = type(self).__name__
+        if not isinstance(param_group, dict):
+            raise DTypeError(f"{name}: a group must be a dict, got {type(param_group).__name__}")
+        if "params" not in param_group:
+            raise ArgumentError(f'{name}: a group needs "params", got {sorted(param_group)}')
+        given = param_group["params"]
+        if isinstance(given, set):
+            raise DTypeError(f"{name}: a set has no order to number parameters by; give a list")
+        entries = [given] if isinstance(given, Tensor) else list(given)
+        names = [entry[0] for entry in entries if isinstance(entry, tuple)]
+        params = [entry[1] if isinstance(entry, tuple) else entry for entry in entries]
+        if names and len(names) < len(params):
+            raise ArgumentError(f"{name}: only {len(names)} of {len(params)} parameters have names")
+        self._check_params(params)
+        group = {"params": params, **self.defaults, **param_group}
+        group.update({"params": params, "param_names": names} if names else {"params": params})
+        for other in self.param_groups:
+            if ("param_names" in group) != ("param_names" in other):
+                raise ArgumentError(f"{name}: name the parameters of all groups, or of none")
+        self.param_groups.append(group)
+
+    def _check_params(self, params: list[Any]) -> None:
+        """Raise if one is no leaf tensor, or is there already."""
+        name = type(self).__name__
+        known = {id(parameter) for group in self.param_groups for parameter in group["params"]}
         for parameter in params:
-            if not isinstance(parameter, Tensor) or not parameter.is_leaf:
+            if not isinstance(parameter, Tensor):
+                raise DTypeError(
+                    f"{name}: can only optimise tensors, got {type(parameter).__name__}"
+                )
+            if not parameter.is_leaf:
                 raise ArgumentError(
-                    f"{type(self).__name__}: can only optimise leaf tensors, got "
-                    f"{type(parameter).__name__}"
+                    f"{name}: can only optimise leaf tensors; one of shape {parameter.shape} is "
+                    f"the result of an operation"
                 )
             if id(parameter) in known:
-                raise ArgumentError(f"{type(self).__name__}: a parameter appears twice")
+                raise ArgumentError(f"{name}: a parameter of shape {parameter.shape} appears twice")
             known.add(id(parameter))
-        self.param_groups.append({**self.defaults, **group, "params": params})
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    # --- stepping --------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zeros."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None
+                if set_to_none or parameter.grad is None:
+                    parameter.grad = None
+                else:
+                    parameter.grad = Tensor(np.zeros_like(parameter.array))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient; `closure` recomputes the loss first."""
+        """Change every parameter that has a gradient; `closure` recomputes the loss first.
+
+        Raises:
+            ShapeError, DTypeError: a gradient does not fit its parameter; nothing is changed then.
+        """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        state = self.state.setdefault(parameter, {})
-                        self.update(parameter.array, parameter.grad.array, state, group)
-                        parameter.version[0] += 1
+        with no_grad(), np.errstate(all="ignore"):  # Inf and NaN are values here
+            for parameter, gradient, group in self._gradients():
+                self.update(parameter.array, gradient, self.state[parameter], group)
+                parameter.version[0] += 1
         return loss
 
-    def update(self, w: Array, dw: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def update(self, w: Array, dw: Array, state: State, group: Group) -> None:
         """Change the array w in place, given its gradient; dw itself stays as it is."""
         raise AttributeError(f"{type(self).__name__} has no update(); write one")
 
+    def _gradients(self) -> list[tuple[Tensor, Array, Group]]:
+        """Return the parameters that have a gradient, with it and their group."""
+        found = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    gradient = parameter.grad.array
+                    _check_gradient(type(self).__name__, parameter.array, gradient)
+                    found.append((parameter, gradient, group))
+        return found
+
+    # --- state -----------------------------------------------------------------------------
+
     def state_dict(self) -> dict[str, Any]:
         """Return settings and state with parameters numbered in order, as PyTorch does."""
-        numbers = {p: i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
+        numbers = {parameter: i for i, parameter in enumerate(self._parameters())}
         groups = [
-            {**group, "params": [numbers[p] for p in group["params"]]}
+            {**group, "params": [numbers[parameter] for parameter in group["params"]]}
             for group in self.param_groups
         ]
-        return {
-            "state": {numbers[p]: dict(s) for p, s in self.state.items()},
-            "param_groups": groups,
-        }
+        state = {numbers[parameter]: dict(state) for parameter, state in self.state.items()}
+        return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over settings and state that `state_dict` returned, copying the arrays.
+        """Take over settings and state that `state_dict` returned, here or in PyTorch; copy arrays.
+
+        Settings that a group does not name stay as they are.
 
         Raises:
-            ArgumentError: the groups differ in number or size; nothing is changed then.
+            ArgumentError: the groups differ in number or size, or the state is another
+                optimiser's; nothing is changed then.
+            ShapeError: an array of the state does not fit its parameter; nothing is changed then.
         """
+        groups = self._fitting_groups(state_dict)
+        owners = [group for group in groups for _ in group["params"]]
+        parameters, names = self._parameters(), self._names()
+        state: defaultdict[Tensor, State] = defaultdict(dict)
+        for key, saved in state_dict["state"].items():
+            i = int(key)
+            if not 0 <= i < len(parameters):
+                raise ArgumentError(
+                    f"load_state_dict: there is state for parameter {key}, but "
+                    f"{type(self).__name__} has only {len(parameters)} parameters"
+                )
+            state[parameters[i]] = self.fitting_state(names[i], parameters[i], saved, owners[i])
+        for group, new in zip(self.param_groups, groups, strict=True):
+            group.update(new)
+        self.state = state
+
+    def _fitting_groups(self, state_dict: dict[str, Any]) -> list[Group]:
+        """Return our groups with the saved settings, or raise if they are not for us."""
+        name = type(self).__name__
+        if missing := {"state", "param_groups"} - set(state_dict):
+            raise ArgumentError(f"load_state_dict: {' and '.join(sorted(missing))} missing")
         sizes = [len(group["params"]) for group in self.param_groups]
         given = [len(group["params"]) for group in state_dict["param_groups"]]
         if sizes != given:
             raise ArgumentError(
                 f"load_state_dict: groups of {given} parameters do not fit groups of {sizes}"
             )
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        for group, new in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            group.update({**new, "params": group["params"]})
-        self.state = {
-            parameters[int(number)]: {
-                name: value.copy() if isinstance(value, np.ndarray) else value
-                for name, value in state.items()
-            }
-            for number, state in state_dict["state"].items()
-        }
+        groups = []
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            # What is off by default may be missing: PyTorch's files lack some, older ones others.
+            absent = [key for key, default in self.defaults.items() if default and key not in saved]
+            if absent:
+                raise ArgumentError(
+                    f"load_state_dict: {name} needs {', '.join(absent)}, the saved group has only "
+                    f"{', '.join(key for key in saved if key != 'params')}"
+                )
+            new = {key: _as_before(group.get(key), value) for key, value in saved.items()}
+            groups.append({**group, **new, "params": group["params"]})
+        return groups
+
+    def fitting_state(self, name: str, parameter: Tensor, saved: State, group: Group) -> State:
+        """Return a copy of saved state in the types of `parameter`, or raise if it does not fit.
+
+        What the state must hold shows in the one that a step on an array without values makes.
+        """
+        example: State = {}
+        nothing = np.zeros(0)
+        self.update(nothing, nothing, example, group)
+        if missing := [key for key in example if key not in saved]:
+            raise ArgumentError(
+                f"load_state_dict: {type(self).__name__} needs {', '.join(missing)} of {name}, "
+                f"its saved state has {', '.join(saved) or 'nothing'}"
+            )
+        fitting = {key: deepcopy(value) for key, value in saved.items() if key not in example}
+        for key, like in example.items():
+            if isinstance(like, np.ndarray):
+                fitting[key] = _fitting_array(f"{name}: {key}", saved[key], parameter)
+            else:
+                fitting[key] = type(like)(values_of(saved[key]))
+        return fitting
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def _names(self) -> list[str]:
+        """Return what messages call the parameters: "parameter 3" or "parameter 3 (fc.bias)"."""
+        own = [
+            name
+            for group in self.param_groups
+            for name in group.get("param_names", [None] * len(group["params"]))
+        ]
+        return [f"parameter {i}" + (f" ({name})" if name else "") for i, name in enumerate(own)]
 
     def __repr__(self) -> str:
         lines = [
             f"  group {i}: {len(group['params'])} parameters, "
-            + ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
+            + ", ".join(f"{k}={v}" for k, v in group.items() if k not in ("params", "param_names"))
             for i, group in enumerate(self.param_groups)
         ]
         return "\n".join([f"{type(self).__name__} (", *lines, ")"])
+
+
+# --- what the formulas share ----------------------------------------------------------------------
+
+
+def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, State]]:
+    """Go over w, dw and the arrays of the state together, a block of values at a time.
+
+    On a whole layer every intermediate result of a formula would travel to the memory and back; on
+    a block it stays in the cache.  Arrays of any strides are taken, and changed where they are.
+    """
+    if not isinstance(w, np.ndarray) or w.size <= BLOCK:
+        yield w, dw, state
+        return
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    uses: Any = [["readwrite"], ["readonly"], *[["readwrite"] for _ in arrays]]
+    with np.nditer(
+        [w, dw, *arrays.values()], ["external_loop", "buffered"], uses, buffersize=BLOCK
+    ) as pieces:
+        for w_piece, dw_piece, *parts in pieces:
+            yield w_piece, dw_piece, dict(zip(arrays, parts, strict=True))
+
+
+def decayed(w: Array, dw: Array, group: Group) -> Array:
+    """Return the gradient to go against: dw + weight_decay * w, with -dw in order to maximize.
+
+    If the group has decoupled_weight_decay, w itself shrinks instead, by lr * weight_decay * w.
+    """
+    if group["maximize"]:
+        dw = -dw
+    if not group["weight_decay"]:
+        return dw
+    if group.get("decoupled_weight_decay"):
+        w *= 1 - group["lr"] * group["weight_decay"]
+        return dw
+    loss_and_decay: Array = dw + group["weight_decay"] * w
+    return loss_and_decay
 
 
 def check_settings(name: str, **settings: float) -> None:
@@ -121,3 +278,42 @@ def check_settings(name: str, **settings: float) -> None:
     for key, value in settings.items():
         if not value >= 0:
             raise ArgumentError(f"{name}: {key} must be at least 0, got {value}")
+
+
+def check_betas(name: str, betas: tuple[float, float]) -> None:
+    """Raise ArgumentError unless both lie in [0, 1)."""
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ArgumentError(f"{name}: betas must be two numbers in [0, 1), got {betas}")
+
+
+def _check_gradient(name: str, w: Array, dw: Array) -> None:
+    if dw.shape != w.shape:
+        raise ShapeError(
+            f"{name}: the gradient of a parameter of shape {w.shape} has shape {dw.shape}"
+        )
+    if dw.dtype != w.dtype or w.dtype.kind != "f":
+        raise DTypeError(
+            f"{name}: a parameter of type {w.dtype} and shape {w.shape} has a gradient of type "
+            f"{dw.dtype}; both must be of one floating-point type"
+        )
+    if isinstance(w, np.ndarray) and not w.flags.writeable:
+        raise ArgumentError(
+            f"{name}: the memory of a parameter of shape {w.shape} is read-only; make the "
+            f"parameter from a copy"
+        )
+
+
+def _fitting_array(name: str, value: Any, parameter: Tensor) -> Array:
+    """Return a copy in the type and on the device of the parameter, or raise for another shape."""
+    array = values_of(value)
+    if np.shape(array) != parameter.shape:
+        raise ShapeError(
+            f"load_state_dict: {name} has shape {np.shape(array)}, the parameter {parameter.shape}"
+        )
+    copy: Array = to_device(np.array(array, parameter.dtype), parameter.device)
+    return copy
+
+
+def _as_before(present: Any, value: Any) -> Any:
+    """Copy a setting; what went through JSON as a list becomes a tuple again."""
+    return tuple(value) if isinstance(present, tuple) else deepcopy(value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from minicnn.errors import ArgumentError
-from minicnn.optim.optimizer import Optimizer, check_settings
+from minicnn.optim.optimizer import Group, Optimizer, State, blocks, check_settings, decayed
 from minicnn_kernels.arrays import Array
 
 
@@ -26,29 +28,43 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         check_settings("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ArgumentError("SGD: nesterov needs momentum > 0 and dampening = 0")
-        super().__init__(
-            params,
-            {
-                "lr": lr, "momentum": momentum, "dampening": dampening,
-                "weight_decay": weight_decay, "nesterov": nesterov,
-            },
-        )  # fmt: skip
+        check_nesterov("SGD", nesterov, momentum, dampening)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
 
-    def update(self, w: Array, dw: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def update(self, w: Array, dw: Array, state: State, group: Group) -> None:
         """Move w against its gradient."""
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            dw = dw + group["weight_decay"] * w
-        if momentum:
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = v = dw.copy()
-            else:
-                v = state["momentum_buffer"]
+        lr, momentum = group["lr"], group["momentum"]
+        damping = 1 - group["dampening"]
+        if momentum and "momentum_buffer" not in state:
+            state["momentum_buffer"] = np.zeros_like(w)
+            damping = 1
+        pieces = blocks(w, dw, state)
+        for w, dw, part in pieces:
+            dw = decayed(w, dw, group)
+            if momentum:
+                v = part["momentum_buffer"]
                 v *= momentum
-                v += (1 - group["dampening"]) * dw
-            dw = dw + momentum * v if group["nesterov"] else v
-        w -= group["lr"] * dw
+                v += damping * dw
+                dw = dw + momentum * v if group["nesterov"] else v
+            w -= lr * dw
+
+
+def check_nesterov(name: str, nesterov: bool, momentum: float, dampening: float = 0.0) -> None:
+    """Raise ArgumentError for Nesterov's form without what it looks ahead with."""
+    if nesterov and (momentum <= 0 or dampening != 0):
+        raise ArgumentError(
+            f"{name}: nesterov needs momentum > 0 and dampening = 0, got momentum {momentum} and "
+            f"dampening {dampening}"
+        )

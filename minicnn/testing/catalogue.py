@@ -24,7 +24,10 @@ from minicnn.testing.cases import CASES, PLAIN, Case
 from minicnn.testing.modules import layers
 from minicnn_kernels import kernels
 
-OURS: set[str] = set()
+OURS = {
+    "maxout", "median_pool1d", "median_pool2d", "median_pool3d", "min_pool1d", "min_pool2d",
+    "min_pool3d",
+}  # fmt: skip
 """The public functions and layers that PyTorch does not have."""
 
 TYPES = ("float32", "int64", "bool")

@@ -9,36 +9,41 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from minicnn_kernels.geometry import Windows
+from minicnn_kernels.geometry import Sides, Windows
 
-
-def pairs(least: int, most: int) -> st.SearchStrategy[tuple[int, int]]:
-    return st.tuples(st.integers(least, most), st.integers(least, most))
+ANY_SIDES = (1, 2, 3)
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> Windows:
+def windows(draw: st.DrawFn, ndims: tuple[int, ...] = (2,)) -> Windows:
     """Draw windows of which at least one fits; often with left-over rows, overlap or gaps."""
+    ndim = draw(st.sampled_from(ndims))
+
+    def numbers(least: int, most: int) -> Sides:
+        return draw(st.tuples(*[st.integers(least, most)] * ndim))
+
     found = Windows(
-        image=draw(pairs(1, 7)),
-        kernel=draw(pairs(1, 3)),
-        stride=draw(pairs(1, 4)),
-        padding=draw(pairs(0, 3)),
-        dilation=draw(pairs(1, 3)),
+        image=numbers(1, 7 if ndim < 3 else 4),
+        kernel=numbers(1, 3),
+        stride=numbers(1, 4),
+        padding=numbers(0, 3 if ndim < 3 else 1),
+        dilation=numbers(1, 3),
     )
     assume(min(found.output) >= 1)
     return found
 
 
-def pixels(found: Windows) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+def pixels(found: Windows) -> Iterator[tuple[Sides, Sides, Sides]]:
     """Go over (window [i, j], cell [a, b], pixel) for every pixel inside the image."""
-    settings = zip(found.stride, found.padding, found.dilation, strict=True)
-    (s, p, d), (t, q, e) = settings
-    for i, j in product(*map(range, found.output)):
-        for a, b in product(*map(range, found.kernel)):
-            row, column = i * s - p + a * d, j * t - q + b * e
-            if 0 <= row < found.image[0] and 0 <= column < found.image[1]:
-                yield (i, j), (a, b), (row, column)
+    steps = list(zip(found.stride, found.padding, found.dilation, strict=True))
+    cells = list(product(*map(range, found.kernel)))
+    for window in product(*map(range, found.output)):
+        for cell in cells:
+            pixel = tuple(
+                i * s - p + a * d for i, a, (s, p, d) in zip(window, cell, steps, strict=True)
+            )
+            if all(0 <= k < n for k, n in zip(pixel, found.image, strict=True)):
+                yield window, cell, pixel
 
 
 def integers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

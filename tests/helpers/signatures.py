@@ -85,26 +85,35 @@ def _value(node):
         return ast.unparse(node)
 
 
-def difference(ours, theirs, name):
-    """Say how our arguments differ from torch's; None if they do not, or torch's are unknown."""
+def difference(ours, theirs, name, without=()):
+    """Say how our arguments differ from torch's; None if they do not, or torch's are unknown.
+
+    The help shows one of several forms of a function only: there ours may have more arguments.
+    More arguments by keyword are always allowed.
+    """
+    exact = _from_signature(theirs) is not None
     expected = arguments_of_torch(theirs, name)
     if expected is None:
         return None
     arguments, keyword = expected
+    arguments = {name: value for name, value in arguments.items() if name not in without}
     parameters = inspect.signature(getattr(ours, "__wrapped__", ours)).parameters
     if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
         return None
     if isinstance(ours, Op):  # it takes its tensors under these names too
         names = dict(zip(ours.tensor_names, TORCH_NAMES, strict=False))
         parameters = {names.get(name, name): p for name, p in parameters.items()}
-    mine = [p for p in parameters if p != "self"]
-    if mine[: len(arguments)] != list(arguments) and set(mine) != set(arguments):
-        return f"{name}{tuple(mine)}, torch has {tuple(arguments)}"
+    mine = [p for p in parameters if p != "self" and (p in arguments or p not in LEFT_OUT)]
     positional = [n for n in mine if parameters[n].kind is not inspect.Parameter.KEYWORD_ONLY]
-    if positional != [n for n in arguments if n not in keyword]:
-        return f"{name}: by position {positional}, torch has {tuple(arguments)} less {keyword}"
+    if set(arguments) - set(mine) or (exact and set(positional) - set(arguments)):
+        return f"{name}{tuple(mine)}, torch has {tuple(arguments)}"
+    wanted = [n for n in arguments if n not in keyword]
+    if [n for n in positional if n in wanted] != wanted or (exact and positional != wanted):
+        return f"{name}: by position {positional}, torch has {wanted}"
     for argument, default in arguments.items():
         own = parameters[argument].default
-        if own != default and not {own, default} <= {None, ()} and str(own) != str(default):
+        optional = default is inspect.Parameter.empty and own is None and not exact
+        same = own == default or {own, default} <= {None, ()} or str(own) == str(default)
+        if not same and not optional:
             return f"{name}: {argument}={own!r}, torch has {default!r}"
     return None

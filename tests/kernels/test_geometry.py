@@ -4,54 +4,67 @@ from itertools import product
 
 import numpy as np
 import pytest
-from geometries import windows
+from geometries import ANY_SIDES, windows
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minicnn_kernels.errors import ShapeError
-from minicnn_kernels.geometry import (
-    Windows,
-    output_size,
-    pair,
-    same_padding,
-)
+from minicnn_kernels.errors import DTypeError, ShapeError
+from minicnn_kernels.geometry import Windows, output_size, same_padding, sides, transposed_size
 
-# --- pair -----------------------------------------------------------------------------------------
+# --- sides ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
+    ("value", "count", "expected"),
     [
-        (3, (3, 3)),
-        (0, (0, 0)),
-        ((1, 2), (1, 2)),
-        ([2, 1], (2, 1)),
-        ((4,), (4, 4)),
-        (np.int64(5), (5, 5)),
-        (np.array([1, 2]), (1, 2)),
+        (3, 2, (3, 3)),
+        (0, 3, (0, 0, 0)),
+        (7, 1, (7,)),
+        ((1, 2), 2, (1, 2)),
+        ([2, 1, 0], 3, (2, 1, 0)),
+        ((4,), 2, (4, 4)),
+        ((4,), 1, (4,)),
+        (np.int64(5), 2, (5, 5)),
+        (np.array([1, 2]), 2, (1, 2)),
+        (range(2), 2, (0, 1)),
     ],
 )
-def test_pair(value, expected):
-    result = pair(value)
+def test_sides(value, count, expected):
+    result = sides(value, count)
     assert result == expected
     assert all(type(number) is int for number in result)
 
 
 @pytest.mark.parametrize(
-    "value", [1.0, "3", None, (1, 2, 3), (), (1.5, 2), -1, (2, -1), ("a", "b")]
+    ("value", "kind"),
+    [
+        (1.0, DTypeError),
+        ("3", DTypeError),
+        (None, DTypeError),
+        ((1.5, 2), DTypeError),
+        (("a", "b"), DTypeError),
+        (((1, 2), 3), DTypeError),
+        ((1, 2, 3), ShapeError),
+        ((), ShapeError),
+        (-1, ShapeError),
+        ((2, -1), ShapeError),
+    ],
 )
-def test_pair_names_what_it_refuses(value):
-    with pytest.raises(
-        ShapeError, match="stride must be one or two integers of at least 0"
-    ) as error:
-        pair(value, "stride")
+def test_sides_name_what_they_refuse(value, kind):
+    with pytest.raises(kind, match="stride must be one or 2 integers of at least 0") as error:
+        sides(value, 2, "stride")
     assert repr(value) in str(error.value)
 
 
-def test_pair_has_a_least_value():
-    assert pair(1, least=1) == (1, 1)
+def test_sides_have_a_least_value():
+    assert sides(1, 2, least=1) == (1, 1)
     with pytest.raises(ShapeError, match=r"kernel must be .* at least 1, got \(1, 0\)"):
-        pair((1, 0), "kernel", 1)
+        sides((1, 0), 2, "kernel", 1)
+
+
+def test_one_side_takes_one_integer():
+    with pytest.raises(ShapeError, match=r"padding must be one integer .* got \(1, 1\)"):
+        sides((1, 1), 1, "padding")
 
 
 # --- output_size ----------------------------------------------------------------------------------
@@ -80,6 +93,16 @@ def test_ceil_mode_counts_until_everything_is_seen(numbers):
     while (count - 1) * stride + reach < padded and count * stride < size + padding:
         count += 1
     assert output_size(*numbers, ceil_mode=True) == count
+
+
+@given(sizes)
+def test_the_transposed_size_is_the_smallest_of_the_images_with_as_many_windows(numbers):
+    count, *settings = numbers
+    smallest = transposed_size(count, *settings)
+    assert output_size(smallest, *settings) == count
+    assert output_size(smallest - 1, *settings) == count - 1
+    assert output_size(smallest + settings[1] - 1, *settings) == count
+    assert output_size(smallest + settings[1], *settings) == count + 1
 
 
 def test_output_size_is_that_of_torch(torch):
@@ -122,21 +145,47 @@ def test_same_padding_of_both_sides():
 # --- Windows --------------------------------------------------------------------------------------
 
 
-@given(windows())
+@given(windows(ANY_SIDES))
 def test_taps_lie_where_the_formula_says(found):
-    (s, t), (d, e) = found.stride, found.dilation
-    for a, b, (rows, columns) in found.taps():
-        assert list(range(found.padded[0]))[rows] == [i * s + a * d for i in range(found.output[0])]
-        assert list(range(found.padded[1]))[columns] == [
-            j * t + b * e for j in range(found.output[1])
-        ]
-        assert found.tap(a, b) == (rows, columns)
+    taps = list(found.taps())
+    assert [cell for cell, _ in taps] == list(product(*map(range, found.kernel)))
+    assert found.cells == len(taps)
+    for cell, place in taps:
+        assert found.place(cell) == place
+        geometry = (cell, place, found.padded, found.output, found.stride, found.dilation)
+        for a, where, size, count, s, d in zip(*geometry, strict=True):
+            assert list(range(size))[where] == [i * s + a * d for i in range(count)]
+
+
+@given(windows(ANY_SIDES))
+def test_windows_start_at_their_first_cell(found):
+    assert found.starts == next(place for _, place in found.taps())
 
 
 def test_taps_go_in_reading_order():
-    found = Windows((4, 5), (2, 3))
-    assert [(a, b) for a, b, _ in found.taps()] == list(product(range(2), range(3)))
-    assert found.cells == 6
+    assert [cell for cell, _ in Windows((4, 5), (2, 3)).taps()] == list(product(range(2), range(3)))
+    assert next(Windows((4,), (2,)).taps()) == ((0,), (slice(0, 3, 1),))
+
+
+def test_settings_left_out_are_those_of_a_plain_window():
+    assert Windows((4, 5, 6), (1, 2, 3)) == Windows(
+        (4, 5, 6), (1, 2, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1)
+    )
+
+
+@given(windows(ANY_SIDES))
+def test_windows_overlap_where_a_pixel_has_several_neighbouring_windows(found):
+    wide = Windows(
+        tuple(r + s for r, s in zip(found.reach, found.stride, strict=True)),
+        found.kernel,
+        found.stride,
+        (),
+        (1,) * found.ndim,
+    )
+    seen = np.zeros(wide.image)
+    for _, place in wide.taps():
+        seen[place] += 1
+    assert wide.overlap == (seen.max() > 1)
 
 
 def test_the_image_lies_inside_its_padding():

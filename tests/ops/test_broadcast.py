@@ -6,6 +6,7 @@ from geometries import integers
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import broadcastable_shapes
+from refusals import refused
 
 from minicnn.errors import ShapeError
 from minicnn.ops.broadcast import broadcast_to, sum_to, unbroadcast
@@ -53,5 +54,23 @@ def test_unbroadcast_leaves_a_gradient_that_fits():
 
 
 def test_a_shape_that_does_not_fit_is_refused():
-    with pytest.raises(ShapeError, match=r"broadcast_to: does not take \(2,\)"):
+    with pytest.raises(ShapeError, match=r"broadcast_to: \(2,\) does not expand to \(3,\)"):
         broadcast_to(Tensor(np.ones(2)), (3,))
+
+
+def test_sizes_of_minus_1_are_kept():
+    assert broadcast_to(np.ones((3, 1)), (2, -1, 4)).shape == (2, 3, 4)
+
+
+REFUSALS = [
+    refused("a new size -1", lambda m: m.broadcast_to(m.ones(2), (-1, 2)), "(-1, 2)"),
+    refused("less dimensions", lambda m: m.broadcast_to(m.ones(2, 2), (2,)), "(2, 2)"),
+    refused("a size of -2", lambda m: m.broadcast_to(m.ones(1), (-2,)), "-2"),
+    refused("nothing in common", lambda m: m.broadcast_tensors(m.ones(2), m.ones(3)), "(3,)"),
+    refused("no common shape", lambda m: m.broadcast_shapes((2,), (3,)), "(3,)"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_refused_as_by_torch(refusal, torch):
+    refusal.check(torch)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometries import integers
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minicnn
 import minicnn_kernels as kernels
 from minicnn.ops.convolution import col2im, conv, conv_input, conv_weight, im2col
 from minicnn.tensor import Tensor
+from minicnn.testing.strategies import conv_geometries
 from minicnn_kernels.geometry import Windows
 
 SETTINGS = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
@@ -66,15 +69,28 @@ def test_only_the_gradient_that_is_needed_is_computed(monkeypatch, x, w, needed)
 
 
 @pytest.mark.parametrize("algorithm", sorted(kernels.conv_input.algorithms))
-def test_the_algorithm_of_a_gradient_can_be_chosen(x, w, algorithm):
+def test_the_algorithm_of_a_gradient_can_be_chosen(algorithm):
+    image, filters = integers((2, 3, *SIZE)), integers((3, 1, *KERNEL), seed=1)
+
     def gradient():
-        image = Tensor(x, requires_grad=True)
-        conv(image, Tensor(w), **SETTINGS).sum().backward()
-        return image.grad.array
+        x = Tensor(image, requires_grad=True)
+        conv(x, Tensor(filters), **{**SETTINGS, "groups": 3}).sum().backward()
+        return x.grad.array
 
     expected = gradient()
     with minicnn.use_algorithms(conv_input=algorithm):
         np.testing.assert_array_equal(gradient(), expected)
+
+
+@given(st.integers(1, 3).flatmap(lambda dims: conv_geometries(dims, max_side=5)))
+def test_the_three_are_adjoint_for_any_number_of_sides(g):
+    x, w, dy = (
+        integers(shape, seed)
+        for seed, shape in enumerate([g.input_shape, g.weight_shape, g.output_shape])
+    )
+    from_output = (conv(x, w, **g.settings) * dy).sum()
+    assert (conv_input(dy, w, g.image, **g.settings) * x).sum() == from_output
+    assert (conv_weight(x, dy, g.kernel, **g.settings) * w).sum() == from_output
 
 
 def test_windows_as_columns_are_the_matrix_of_a_convolution(x, w):

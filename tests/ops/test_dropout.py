@@ -5,7 +5,7 @@ import pytest
 
 import minicnn
 from minicnn import random
-from minicnn.ops.dropout import dropout_mask, dropout_training
+from minicnn.ops.dropout import alpha_dropout_training, dropout_mask, dropout_training
 from minicnn.tensor import Tensor
 
 
@@ -56,6 +56,20 @@ def test_the_mask_follows_the_documented_rule(shape, p):
     words = [(numbers[i // 2] >> 32 * (i % 2)) & 0xFFFFFFFF for i in range(mask.size)]
     assert mask.shape == shape
     assert mask.ravel().tolist() == [word >= p * 2**32 for word in words]
+
+
+def test_the_mask_follows_the_reading_order_not_the_memory():
+    x = Tensor(np.asfortranarray(np.ones((3, 5))))
+    y = dropout_training(x, 0.5).array
+    minicnn.manual_seed(11)
+    np.testing.assert_array_equal(y != 0, dropout_mask((3, 5), 0.5))
+
+
+@pytest.mark.parametrize("drop", [dropout_training, alpha_dropout_training])
+def test_a_mask_of_channels_is_drawn_in_the_order_of_the_channels(drop):
+    y = drop(Tensor(np.full((3, 5, 2, 2), 9.0)), 0.5, channels=True).array
+    minicnn.manual_seed(11)
+    np.testing.assert_array_equal(y[:, :, 1, 0] > 1, dropout_mask((3, 5), 0.5))
 
 
 def test_a_word_that_equals_the_threshold_is_kept():

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Using padding='same' with even
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_twice = pytest.mark.parametrize("case", [c for c in CASES if c.order > 1], ids=str)
 
-BITWISE = {"bitwise_not", "bitwise_and", "bitwise_or"}
-LOGICAL = {"eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or"}
+BITWISE = {f"bitwise_{name}" for name in ("not", "and", "or", "xor", "left_shift", "right_shift")}
+LOGICAL = {"eq", "ne", "lt", "le", "gt", "ge", "isclose", "signbit"}
+LOGICAL |= {f"logical_{name}" for name in ("not", "and", "or", "xor")}
+LOGICAL |= {"isnan", "isinf", "isposinf", "isneginf", "isfinite"}
 
 
 def signed(shape: tuple[int, ...], seed: int) -> np.ndarray:

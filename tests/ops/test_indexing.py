@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import minicnn
 from minicnn.errors import IndexOutOfRange, ShapeError
-from minicnn.ops.indexing import index, index_sum
+from minicnn.ops.indexing import index, index_sum, turns
 from minicnn.tensor import Tensor
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -136,13 +137,98 @@ def test_gather_refuses_a_dimension_that_is_not_there(dim):
 
 
 def test_gather_refuses_positions_of_another_rank():
-    with pytest.raises(ShapeError, match=r"gather: positions \(2,\) must have as many dimensions"):
+    with pytest.raises(ShapeError, match=r"gather: index \(2,\) must have as many dimensions"):
         minicnn.gather(Tensor(X), 0, np.array([0, 1]))
 
 
-@pytest.mark.parametrize(("position", "message"), [
-    (-1, "gather: position -1 is negative"), (4, r"shape \(2, 3, 4\): index 4 is out of bounds"),
-])  # fmt: skip
-def test_gather_refuses_a_position_that_is_not_there(position, message):
-    with pytest.raises(IndexOutOfRange, match=message):
+@pytest.mark.parametrize("position", [-1, 4])
+def test_gather_refuses_a_position_that_is_not_there(position):
+    with pytest.raises(IndexOutOfRange, match=rf"gather: position {position} is not in \[0, 4\)"):
         minicnn.gather(Tensor(X), 2, np.array([[[position]]]))
+
+
+# --- more ways to take values out -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 40, 5000])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_to_add_in_slices_is_to_add_them_one_by_one(rng, dim, size):
+    shape = [2, 3, 2]
+    shape[2 - dim] = size  # few long slices, or many short ones
+    chosen = rng.integers(-shape[dim], shape[dim], 7)
+    values = rng.normal(size=(*shape[:dim], 7, *shape[dim + 1 :]))
+    expected = np.zeros(shape)
+    for k, position in enumerate(chosen):
+        np.moveaxis(expected, dim, 0)[position] += np.moveaxis(values, dim, 0)[k]
+    where = (*[slice(None)] * dim, chosen)
+    np.testing.assert_allclose(index_sum(values, where, tuple(shape)), expected)
+
+
+def test_turns_name_no_position_twice(rng):
+    chosen = rng.integers(0, 5, 30)
+    parts = turns(chosen)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(30))
+    assert all(len(set(chosen[now])) == len(now) for now in parts)
+    assert turns(np.zeros(0, int)) == []
+
+
+def test_take_reads_row_by_row():
+    positions = np.array([[0, 23], [-1, 5]])
+    np.testing.assert_array_equal(
+        minicnn.take(Tensor(X).transpose(0, 2), Tensor(positions)).array,
+        X.transpose(2, 1, 0).ravel()[positions],
+    )
+
+
+def test_take_along_dim_puts_in_order(rng):
+    x = Tensor(rng.normal(size=(3, 4)))
+    for dim in (0, 1):
+        y = minicnn.take_along_dim(x, x.argsort(dim), dim)
+        np.testing.assert_array_equal(y.array, np.sort(x.array, dim))
+
+
+def test_narrow_and_select_look_at_the_same_memory():
+    x = Tensor(X.copy())
+    for y in (x.narrow(1, -2, 2), x.select(2, -1)):
+        assert np.shares_memory(x.array, y.array)
+    np.testing.assert_array_equal(x.narrow(1, -2, 2).array, X[:, 1:])
+    np.testing.assert_array_equal(x.select(2, -1).array, X[:, :, -1])
+
+
+def test_nonzero_rows_and_columns_agree():
+    x = Tensor(X % 3)
+    rows, columns = x.nonzero(), minicnn.nonzero(x, as_tuple=True)
+    np.testing.assert_array_equal(rows.array, np.stack([c.array for c in columns], 1))
+    np.testing.assert_array_equal(minicnn.argwhere(x).array, rows.array)
+    np.testing.assert_array_equal(x[columns].array, (X % 3)[X % 3 != 0])
+
+
+REFUSALS = [
+    refused("gather more rows", lambda m: m.gather(m.ones(2, 3), 1, m.tensor([[0]] * 3)), "(3, 1)"),
+    refused("gather fractions", lambda m: m.gather(m.ones(2), 0, m.ones(1)), "float32"),
+    refused("gather beyond", lambda m: m.gather(m.ones(2), 1, m.tensor([0])), "dimension 1"),
+    refused("gather too far", lambda m: m.gather(m.ones(2), 0, m.tensor([2])), "[0, 2)"),
+    refused("select too far", lambda m: m.select(m.ones(2), 0, 2), "2"),
+    refused("select of a single value", lambda m: m.select(m.tensor(1.0), 0, 0)),
+    refused("narrow too far", lambda m: m.narrow(m.ones(3), 0, 2, 2), "3"),
+    refused("narrow from beyond", lambda m: m.narrow(m.ones(3), 0, 4, 0), "[-3, 3]"),
+    refused("narrow to less than nothing", lambda m: m.narrow(m.ones(3), 0, 0, -1), "-1"),
+    refused("narrow a single value", lambda m: m.narrow(m.tensor(1.0), 0, 0, 1)),
+    refused("choose too far", lambda m: m.index_select(m.ones(2, 2), 1, m.tensor([2])), "[0, 2)"),
+    refused("choose by a matrix", lambda m: m.index_select(m.ones(2), 0, m.tensor([[0]]))),
+    refused("choose by fractions", lambda m: m.index_select(m.ones(2), 0, m.ones(1)), "float32"),
+    refused("choose two of one", lambda m: m.index_select(m.tensor(1.0), 0, m.tensor([0, 0]))),
+    refused("take too far", lambda m: m.take(m.ones(2), m.tensor([2])), "[-2, 2)"),
+    refused("take fractions", lambda m: m.take(m.ones(2), m.ones(1)), "float32"),
+    refused("along another rank",
+            lambda m: m.take_along_dim(m.ones(2, 2), m.tensor([0]), 1), "(1,)"),
+    refused("along other sizes",
+            lambda m: m.take_along_dim(m.ones(2, 2), m.tensor([[0], [0], [0]]), 1)),
+    refused("a mask of integers", lambda m: m.masked_select(m.ones(2), m.tensor([1, 0])), "int64"),
+    refused("a mask of another size", lambda m: m.masked_select(m.ones(2), m.ones(3) > 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_refused_as_by_torch(refusal, torch):
+    refusal.check(torch)

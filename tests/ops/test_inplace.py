@@ -8,7 +8,8 @@ import pytest
 import minicnn
 from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
 from minicnn.nn import functional as F
-from minicnn.ops.inplace import VIEWS
+from minicnn.ops import activation, arithmetic, elementwise
+from minicnn.ops.inplace import METHODS, VIEWS
 from minicnn.tensor import Tensor
 from minicnn.testing.cases import CASES
 
@@ -309,3 +310,64 @@ def test_every_operation_that_shares_memory_is_listed_as_a_view(case):
     if any(np.shares_memory(y.array, x.array) for x in inputs):
         assert y.node.op in VIEWS
         assert y.version is inputs[0].version
+
+
+# --- methods that end in an underscore ------------------------------------------------------------
+
+UNDERSCORED = {
+    "add_": (2.0,), "addcdiv_": (plain(1, 2), plain(2, 4)), "addcmul_": (plain(1, 2), plain(3, 4)),
+    "abs_": (), "ceil_": (), "clamp_": (-1.0, 1.0), "div_": (2.0,), "exp_": (), "floor_": (),
+    "fmod_": (1.5,), "lerp_": (plain(5, 6), 0.5), "log_": (), "mul_": (3.0,), "neg_": (),
+    "pow_": (2,), "reciprocal_": (), "relu_": (), "remainder_": (1.5,), "round_": (),
+    "rsqrt_": (), "sigmoid_": (), "sqrt_": (), "square_": (), "sub_": (2.0,), "tanh_": (),
+    "trunc_": (),
+}  # fmt: skip
+
+
+def test_every_elementwise_method_with_an_underscore_is_tried():
+    families = (activation, arithmetic, elementwise)
+    known = {name for name in METHODS if any(hasattr(f, name[:-1]) for f in families)}
+    assert known == set(UNDERSCORED)
+
+
+@pytest.mark.parametrize("name", UNDERSCORED)
+def test_methods_with_an_underscore_overwrite(torch, name):
+    x, given = plain(0.5, 2.25), UNDERSCORED[name]
+    array, same = x.array, x[:1]
+    others = [torch.tensor(v.array) if isinstance(v, Tensor) else v for v in given]
+    expected = getattr(torch.tensor(array.copy()), name)(*others)
+    assert getattr(x, name)(*given) is x
+    assert x.array is array
+    np.testing.assert_allclose(array, expected.numpy(), rtol=1e-15)
+    assert x.version == same.version == [1]
+
+
+@pytest.mark.parametrize("name", UNDERSCORED)
+def test_methods_with_an_underscore_inside_a_graph(name):
+    x, given = leaf(0.5, 2.25), UNDERSCORED[name]
+    with pytest.raises(GradientError, match=rf"{name}: .*a = a.{name[:-1]}\("):
+        getattr(x, name)(*given)
+    y = x * 1
+    (dx,) = minicnn.grad(getattr(y, name)(*given).sum(), x)
+    (expected,) = minicnn.grad(getattr(x * 1, name[:-1])(*given).sum(), x)
+    assert dx.tolist() == expected.tolist()
+    with minicnn.no_grad():
+        assert getattr(x, name)(*given).requires_grad
+
+
+def test_settings_of_methods_with_an_underscore():
+    x = plain(1, 2)
+    assert x.add_(1, alpha=2).tolist() == [3, 4]
+    assert x.div_(2, rounding_mode="floor").tolist() == [1, 2]
+    assert x.clamp_(max=1.5).tolist() == [1, 1.5]
+
+
+def test_what_methods_with_an_underscore_refuse():
+    whole = minicnn.tensor([3, 2])
+    for change in (lambda: whole.add_(0.5), lambda: whole.div_(2), lambda: whole.exp_()):
+        with pytest.raises(DTypeError, match="int64 cannot hold"):
+            change()
+    with pytest.raises(ShapeError, match="add_"):
+        plain(1, 2).add_(np.ones((3, 2)))
+    assert whole.tolist() == [3, 2]
+    assert whole.version == [0]

@@ -1,194 +1,171 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minicnn
-from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
-from minicnn.ops.loss import cross_entropy, mse_loss, nll_loss
+from minicnn.errors import ArgumentError
+from minicnn.ops.loss import huber, log_loss, log_loss_of_logits, reduced, softmax_cross_entropy
 from minicnn.tensor import Tensor
 
 LOGITS = np.random.default_rng(5).normal(size=(4, 3))
 LABELS = np.array([2, 0, 1, 2])
-WEIGHT = np.array([0.5, 2.0, 1.5])
-REDUCE = {"none": lambda v: v, "mean": np.mean, "sum": np.sum}
+FAR = np.array([-1e30, -200.0, -40.0, -1.0, 0.0, 1.0, 40.0, 200.0, 1e30])
 
 
 def leaf(values):
     return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
 
 
-def probabilities(row):
-    total = sum(math.exp(v) for v in row)
-    return [math.exp(v) / total for v in row]
+def by_parts(x, labels, dim):
+    """Spell the cross-entropy with a softmax and a choice."""
+    log_probability = minicnn.log_softmax(x, dim)
+    return -minicnn.gather(log_probability, dim, np.expand_dims(labels, dim)).squeeze(dim)
 
 
-# --- values by definition -------------------------------------------------------------------------
+# --- reductions -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reduction", REDUCE)
-def test_cross_entropy(reduction):
-    losses = [-math.log(probabilities(row)[t]) for row, t in zip(LOGITS, LABELS, strict=True)]
-    result = cross_entropy(Tensor(LOGITS), LABELS, reduction=reduction)
-    np.testing.assert_allclose(result.array, REDUCE[reduction](losses))
+@pytest.mark.parametrize(("reduction", "expected"), [("none", [1, 2, 6]), ("mean", 3), ("sum", 9)])
+def test_losses_are_reduced(reduction, expected):
+    assert reduced(Tensor(np.array([1.0, 2.0, 6.0])), reduction).tolist() == expected
 
 
-@pytest.mark.parametrize("reduction", REDUCE)
-def test_nll_loss(reduction):
-    losses = [-row[t] for row, t in zip(LOGITS, LABELS, strict=True)]
-    result = nll_loss(Tensor(LOGITS), minicnn.tensor(LABELS), reduction=reduction)
-    np.testing.assert_allclose(result.array, REDUCE[reduction](losses))
+def test_the_mean_of_nothing_is_nan_and_its_sum_0():
+    nothing = Tensor(np.zeros((0, 3)))
+    assert np.isnan(reduced(nothing, "mean").item())
+    assert reduced(nothing, "sum").item() == 0
 
 
-@pytest.mark.parametrize("reduction", REDUCE)
-def test_mse_loss(reduction):
-    losses = [[(a - 1) ** 2 for a in row] for row in LOGITS]
-    result = mse_loss(Tensor(LOGITS), Tensor(np.ones((4, 3))), reduction)
-    np.testing.assert_allclose(result.array, REDUCE[reduction](losses))
+@pytest.mark.parametrize("reduction", ["avg", "batchmean", None, ""])
+def test_an_unknown_reduction_is_named(reduction):
+    message = f'reduction must be "none", "mean" or "sum", got {reduction!r}'
+    with pytest.raises(ArgumentError, match=message):
+        reduced(Tensor(np.zeros(3)), reduction)
 
 
-def test_the_mean_is_weighted_by_the_classes_that_occur():
-    losses = [-WEIGHT[t] * LOGITS[n, t] for n, t in enumerate(LABELS)]
-    result = nll_loss(Tensor(LOGITS), LABELS, minicnn.tensor(WEIGHT))
-    assert result.item() == pytest.approx(sum(losses) / sum(WEIGHT[t] for t in LABELS))
+# --- element by element ---------------------------------------------------------------------------
 
 
-def test_label_smoothing_is_cross_entropy_against_a_mixture():
-    mixture = np.full((4, 3), 0.3 / 3)
-    mixture[range(4), LABELS] += 0.7
-    expected = [
-        -sum(q * math.log(p) for q, p in zip(target, probabilities(row), strict=True))
-        for target, row in zip(mixture, LOGITS, strict=True)
-    ]
-    result = cross_entropy(Tensor(LOGITS), LABELS, label_smoothing=0.3)
-    assert result.item() == pytest.approx(np.mean(expected))
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.01, 5))
+def test_huber_is_a_parabola_and_then_its_tangent(a, b, delta):
+    distance = abs(a - b)
+    far = delta * (distance - delta / 2)
+    expected = distance**2 / 2 if distance <= delta else far
+    y = huber(np.array(a), np.array(b), delta)
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_the_gradient_of_cross_entropy_is_probability_minus_target():
+def test_the_slope_of_huber_is_the_distance_kept_within_delta():
+    a = leaf([-3.0, -0.5, 0.0, 0.5, 3.0])
+    huber(a, 0.0, 0.7).sum().backward()
+    assert a.grad.tolist() == [-0.7, -0.5, 0, 0.5, 0.7]
+
+
+def test_the_loss_of_a_sure_mistake_is_100():
+    x, target = Tensor(np.array([0.0, 1, 1, 0])), np.array([1.0, 0, 1, 0])
+    assert log_loss(x, target).tolist() == [100, 100, 0, 0]
+
+
+def test_the_slope_of_a_sure_mistake_is_kept_below_10_to_the_12():
+    x = leaf([0.0, 1.0, 1e-3, 0.0])
+    log_loss(x, np.array([1.0, 0.0, 1.0, 0.0])).sum().backward()
+    np.testing.assert_allclose(x.grad.array, [-1e12, 1e12, -1e3, 0])
+
+
+def test_the_target_of_a_sure_answer_has_a_finite_gradient():
+    x, target = leaf([0.0, 1.0, 0.5]), leaf([0.5, 0.5, 0.5])
+    log_loss(x, target).sum().backward()
+    assert target.grad.tolist() == [100, -100, 0]
+
+
+@pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
+def test_logits_may_be_far_out(target):
+    x = leaf(FAR)
+    y = log_loss_of_logits(x, target)
+    y.sum().backward()
+    expected = np.logaddexp(0, -FAR) + (1 - target) * FAR
+    np.testing.assert_allclose(y.array, expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        x.grad.numpy(), 1 / (1 + np.exp(-np.clip(FAR, -700, 700))) - target, atol=1e-300
+    )
+
+
+def test_the_target_of_logits_has_their_negative_as_gradient():
+    target = leaf([0.5, 0.5])
+    log_loss_of_logits(Tensor(np.array([[3.0, -2.0], [1.0, 1.0]])), target).sum().backward()
+    assert target.grad.tolist() == [-4, 1]
+
+
+def test_a_small_loss_keeps_its_digits():
+    y = log_loss_of_logits(Tensor(np.float32([20.0])), np.float32([1.0])).array
+    np.testing.assert_allclose(y, [2.0611537e-09], rtol=1e-6)
+
+
+# --- of classes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 2), (2, 3, 1, 4), (3,), (1, 1)])
+def test_the_fused_loss_is_that_of_its_parts(shape):
+    rng = np.random.default_rng(3)
+    dim = 1 if len(shape) > 1 else 0
+    labels = rng.integers(0, shape[dim], shape[:dim] + shape[dim + 1 :])
+    x, same = leaf(rng.normal(size=shape) * 3), leaf(np.zeros(shape))
+    same.array[...] = x.array
+    ours, parts = softmax_cross_entropy(x, labels, dim), by_parts(same, labels, dim)
+    np.testing.assert_allclose(ours.array, parts.array, rtol=1e-12)
+    dy = Tensor(rng.normal(size=ours.shape))
+    ours.backward(dy)
+    parts.backward(dy)
+    np.testing.assert_allclose(x.grad.array, same.grad.array, rtol=1e-12, atol=1e-15)
+
+
+def test_the_gradient_is_probability_minus_target():
     x = leaf(LOGITS)
-    cross_entropy(x, LABELS).backward()
-    expected = np.array([probabilities(row) for row in LOGITS])
+    softmax_cross_entropy(x, LABELS, 1).sum().backward()
+    expected = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
     expected[range(4), LABELS] -= 1
-    np.testing.assert_allclose(x.grad.array, expected / 4)
+    np.testing.assert_allclose(x.grad.array, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("labels", [
-    LABELS.tolist(), LABELS.astype(np.uint8), LABELS.astype(np.int32), minicnn.tensor(LABELS),
-], ids=["list", "uint8", "int32", "tensor"])  # fmt: skip
-def test_labels_come_in_any_integer_type(labels):
-    expected = cross_entropy(Tensor(LOGITS), LABELS).item()
-    assert cross_entropy(Tensor(LOGITS), labels).item() == expected
+def test_a_recorded_gradient_depends_on_the_logits():
+    x = leaf(LOGITS)
+    (dx,) = minicnn.grad(softmax_cross_entropy(x, LABELS, 1).sum(), x, create_graph=True)
+    (ddx,) = minicnn.grad((dx * dx).sum(), x)
+    probability = minicnn.softmax(Tensor(LOGITS), 1).array
+    twice = 2 * dx.array
+    along = (probability * twice).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ddx.array, probability * (twice - along), rtol=1e-10, atol=1e-14)
 
 
-def test_float32_stays_float32():
-    x = Tensor(LOGITS.astype(np.float32), requires_grad=True)
-    for settings in ({}, {"weight": WEIGHT, "label_smoothing": 0.2}, {"reduction": "none"}):
-        loss = cross_entropy(x, LABELS, **settings)
-        assert loss.dtype == minicnn.grad(loss.sum(), x)[0].dtype == np.float32
+def test_a_second_backward_gives_the_same():
+    x = leaf(LOGITS)
+    y = softmax_cross_entropy(x, LABELS, 1).sum()
+    once, twice = (minicnn.grad(y, x, retain_graph=True)[0].array for _ in range(2))
+    np.testing.assert_array_equal(once, twice)
 
 
-# --- far out --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_confident_logits_neither_overflow_nor_lose_the_loss(dtype):
+    x = Tensor(np.array([[1e4, 0, -1e4], [1e4, 0, -1e4]], dtype), requires_grad=True)
+    y = softmax_cross_entropy(x, np.array([0, 2]), 1)
+    assert y.dtype == dtype
+    assert y.tolist() == [0, 2e4]
+    y.sum().backward()
+    assert x.grad.tolist() == [[0, 0, 0], [1, 0, -1]]
 
 
-def test_confident_logits_do_not_overflow():
-    x = leaf([[1e4, 0.0, -1e4]])
-    assert cross_entropy(x, [0]).item() == 0
-    assert cross_entropy(x, [2]).item() == 2e4
+def test_a_class_that_cannot_be_has_an_infinite_loss_and_a_finite_gradient():
+    x = leaf([[0.0, -np.inf, 0.0]])
+    y = softmax_cross_entropy(x, np.array([1]), 1)
+    assert y.tolist() == [np.inf]
+    y.sum().backward()
+    assert x.grad.tolist() == [[0.5, -1, 0.5]]
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_what_is_ignored_leaves_no_trace(smoothing):
-    x = leaf([[1.0, 2.0, 0.5], [np.nan, -np.inf, np.inf], [0.0, 1.0, 0.0]])
-    alone = cross_entropy(x[::2], [1, 2], label_smoothing=smoothing).item()
-    settings = {"ignore_index": 7, "label_smoothing": smoothing}
-    assert cross_entropy(x, [1, 7, 2], **settings).item() == pytest.approx(alone)
-    assert cross_entropy(x, [1, 7, 2], reduction="none", **settings).tolist()[1] == 0
-
-
-def test_an_ignored_sample_has_no_gradient():
-    x = leaf([[1.0, 2.0], [-np.inf, 0.0]])
-    (dx,) = minicnn.grad(nll_loss(x, [0, -100]), x)
-    assert dx.tolist() == [[-1, 0], [0, 0]]
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_mean_of_nothing_is_nan_and_the_sum_0(smoothing):
-    for x, labels in ((np.zeros((0, 3)), np.zeros(0, int)), (LOGITS, np.full(4, -100))):
-        loss = cross_entropy(Tensor(x), labels, label_smoothing=smoothing)
-        assert np.isnan(loss.item())
-        total = cross_entropy(Tensor(x), labels, reduction="sum", label_smoothing=smoothing)
-        assert total.item() == 0
-
-
-def test_one_sample():
-    alone = cross_entropy(Tensor(LOGITS[0]), minicnn.tensor(2))
-    assert alone.shape == ()
-    assert alone.item() == pytest.approx(cross_entropy(Tensor(LOGITS[:1]), [2]).item())
-    assert np.isnan(cross_entropy(Tensor(LOGITS[0]), np.array(-100)).item())
-
-
-# --- what is refused ------------------------------------------------------------------------------
-
-each_loss = pytest.mark.parametrize("loss", [cross_entropy, nll_loss], ids=lambda f: f.__name__)
-
-
-@each_loss
-@pytest.mark.parametrize("dtype", [np.float32, np.bool_])
-def test_labels_are_integers(loss, dtype):
-    with pytest.raises(
-        DTypeError, match=f"{loss.__name__}: target must hold class indices"
-    ) as error:
-        loss(Tensor(LOGITS), LABELS.astype(dtype))
-    assert str(np.dtype(dtype)) in str(error.value)
-
-
-@each_loss
-@pytest.mark.parametrize("shape", [(3,), (4, 1), (4, 3), ()])
-def test_labels_fit_the_input(loss, shape):
-    message = rf"{loss.__name__}: for input \(4, 3\) the target must have shape \(4,\), got"
-    with pytest.raises(ShapeError, match=message):
-        loss(Tensor(LOGITS), np.zeros(shape, int))
-
-
-@each_loss
-@pytest.mark.parametrize("label", [3, -1, 99])
-def test_labels_are_classes(loss, label):
-    with pytest.raises(
-        IndexOutOfRange, match=rf"{loss.__name__}: target {label} is not in \[0, 3\)"
-    ):
-        loss(Tensor(LOGITS), [0, 1, label, 2])
-
-
-@each_loss
-@pytest.mark.parametrize("shape", [(2,), (4,), (3, 1), ()])
-def test_there_is_a_weight_for_each_class(loss, shape):
-    with pytest.raises(ShapeError, match=rf"{loss.__name__}: weight must have shape \(3,\), got"):
-        loss(Tensor(LOGITS), LABELS, np.ones(shape))
-
-
-@each_loss
-def test_a_weight_cannot_require_grad(loss):
-    with pytest.raises(GradientError, match=f"{loss.__name__}: no gradient flows to weight"):
-        loss(Tensor(LOGITS), LABELS, leaf(WEIGHT))
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, nll_loss, mse_loss], ids=lambda f: f.__name__)
-def test_an_unknown_reduction_is_named(loss):
-    target = Tensor(LOGITS) if loss is mse_loss else LABELS
-    with pytest.raises(
-        ArgumentError, match='reduction must be "none", "mean" or "sum", got \'avg\''
-    ):
-        loss(Tensor(LOGITS), target, reduction="avg")
-
-
-@pytest.mark.parametrize("smoothing", [-0.1, 1.5, float("nan")])
-def test_label_smoothing_is_a_share(smoothing):
-    with pytest.raises(ArgumentError, match=f"label_smoothing must be in .0, 1., got {smoothing}"):
-        cross_entropy(Tensor(LOGITS), LABELS, label_smoothing=smoothing)
-
-
-def test_squared_errors_need_one_shape():
-    with pytest.raises(ShapeError, match=r"mse_loss: input \(4, 3\) and target \(4,\) must agree"):
-        mse_loss(Tensor(LOGITS), Tensor(np.ones(4)))
+def test_arrays_give_an_array():
+    y = softmax_cross_entropy(LOGITS, LABELS, 1)
+    assert type(y) is np.ndarray
+    np.testing.assert_allclose(y, by_parts(Tensor(LOGITS), LABELS, 1).array)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refused
 
 import minicnn
 from minicnn.errors import DTypeError, IndexOutOfRange, ShapeError
@@ -13,6 +16,10 @@ DIMS = [None, 0, -1, (0, 2), (-1, 1), [1], ()]
 
 def axis(dim):
     return None if dim in (None, ()) else tuple(dim) if isinstance(dim, (list, tuple)) else dim
+
+
+def leaf(values):
+    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
 
 
 def gradient(y, x):
@@ -47,7 +54,7 @@ def test_a_single_value_is_its_own_reduction(name):
 
 
 @pytest.mark.parametrize(("values", "dtype"), [
-    (np.int32([1, 2]), np.int64), (np.array([True, True]), np.int64),
+    (np.int32([1, 2]), np.int64), (np.array([True, True]), np.int64), (np.uint8([1]), np.int64),
     (np.float32([1, 2]), np.float32), (np.float64([1, 2]), np.float64),
 ])  # fmt: skip
 def test_the_type_of_a_sum(values, dtype):
@@ -61,63 +68,7 @@ def test_float32_stays_float32():
     }
 
 
-def test_nan_wins_extremes():
-    x = Tensor(np.array([1.0, np.nan, 2.0]))
-    assert np.isnan([x.amax().item(), x.amin().item(), x.max(0).values.item()]).all()
-    assert x.argmax().item() == x.argmin().item() == 1
-
-
-# --- positions ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("keepdim", [False, True])
-@pytest.mark.parametrize("dim", [0, 1, -1])
-@pytest.mark.parametrize("name", ["max", "min"])
-def test_extremes_along_a_dimension_come_with_their_positions(name, dim, keepdim):
-    values, indices = getattr(minicnn, name)(Tensor(X), dim, keepdim)
-    np.testing.assert_array_equal(values.array, getattr(np, name)(X, dim, keepdims=keepdim))
-    expected = getattr(np, f"arg{name}")(X, dim, keepdims=keepdim)
-    np.testing.assert_array_equal(indices.array, expected)
-    assert indices.dtype == np.int64
-
-
-def test_extremes_have_names():
-    found = Tensor(np.array([3.0, 5.0])).max(dim=0)
-    assert (found.values.item(), found.indices.item()) == (5, 1)
-    assert Tensor(np.array(3.0)).min(0).values.item() == 3
-
-
-@pytest.mark.parametrize("name", ["argmax", "argmin"])
-def test_positions_in_the_flattened_tensor_and_along_a_dimension(name):
-    find, oracle = getattr(minicnn, name), getattr(np, name)
-    assert find(Tensor(X)).item() == oracle(X)
-    np.testing.assert_array_equal(find(Tensor(X), 1).array, oracle(X, 1))
-    assert find(Tensor(X), -1, keepdim=True).shape == (3, 4, 1)
-
-
-def test_the_first_of_equal_values_is_named():
-    x = Tensor(np.array([1.0, 2.0, 2.0, 1.0]))
-    assert (x.argmax().item(), x.argmin().item()) == (1, 0)
-    assert x.max(0).indices.item() == 1
-
-
 # --- gradients at ties and constants --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["amax", "amin", "max", "min"])
-def test_equal_extremes_share_the_gradient(name):
-    x = Tensor(np.array([2.0, 2.0, 2.0, 2.0]), requires_grad=True)
-    assert gradient(getattr(x, name)(), x).tolist() == [0.25] * 4
-
-
-def test_along_a_dimension_the_first_of_equal_values_takes_the_gradient():
-    x = Tensor(np.array([[1.0, 2.0, 2.0]]), requires_grad=True)
-    assert gradient(x.max(1).values.sum(), x).tolist() == [[0, 1, 0]]
-
-
-def test_ties_are_counted_within_what_is_reduced():
-    x = Tensor(np.array([[1.0, 1.0], [1.0, 0.0]]), requires_grad=True)
-    assert gradient(x.amax(1).sum(), x).tolist() == [[0.5, 0.5], [1, 0]]
 
 
 def test_the_deviation_of_a_constant_has_gradient_0_as_in_torch(torch):
@@ -146,19 +97,6 @@ def test_the_variance_of_one_value_is_nan():
     assert Tensor(np.ones((3, 1))).var(1, correction=0).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["amax", "amin", "max", "min", "argmax", "argmin"])
-def test_nothing_has_no_extreme(name):
-    with pytest.raises(ShapeError, match=r"a(rg)?(max|min): shape \(0, 3\) leaves no values"):
-        getattr(Tensor(np.zeros((0, 3))), name)()
-    with pytest.raises(ShapeError):
-        getattr(Tensor(np.zeros((2, 0))), name)(1)
-
-
-def test_a_dimension_that_is_kept_may_be_empty():
-    assert Tensor(np.zeros((0, 3))).amax(1).shape == (0,)
-    assert Tensor(np.zeros((0, 3))).argmax(1).shape == (0,)
-
-
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -178,3 +116,125 @@ def test_a_dimension_named_twice_is_refused(name):
 def test_the_mean_of_integers_is_refused():
     with pytest.raises(DTypeError, match="mean: needs a floating-point tensor, got int64"):
         minicnn.tensor([1, 2]).mean()
+
+
+REFUSED = [
+    refused("variance of whole numbers", lambda m: m.var(m.tensor([1, 2])), "var", "int64"),
+    refused("deviation of booleans", lambda m: m.tensor([True, False]).std(), "std", "bool"),
+    refused("mean of nothing but whole numbers", lambda m: m.nanmean(m.tensor([1, 2])), "nanmean"),
+    refused("product over two dimensions", lambda m: m.ones(2, 3).prod((0, 1)), "prod", "(0, 1)"),
+    refused("too much by position", lambda m: m.ones(2, 3).var(0, True, True, True), "var"),
+    refused("logsumexp of a dimension too many", lambda m: m.ones(2).logsumexp(1), "1 dimensions"),
+    refused("a dimension of a single value", lambda m: m.tensor(2.0).sum(1), "dimension 1"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSED, ids=str)
+def test_what_torch_refuses(refusal, torch):
+    refusal.check(torch)
+
+
+# --- older arguments, NaN, products ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["var", "std", "var_mean", "std_mean"])
+def test_unbiased_by_position_and_by_name(name, torch):
+    x, t = Tensor(X), torch.tensor(X)
+    for args, settings in [
+        ((), {}), ((False,), {}), ((1,), {}), ((1, False), {}), ((1, False, True), {}),
+        (((0, 2), True, True), {}), ((), {"unbiased": False}), ((0,), {"unbiased": False}),
+        ((), {"dim": 2, "keepdim": True}), ((2,), {"correction": 2, "keepdim": True}),
+    ]:  # fmt: skip
+        ours = getattr(minicnn, name)(x, *args, **settings)
+        theirs = getattr(torch, name)(t, *args, **settings)
+        if not isinstance(ours, tuple):
+            ours, theirs = (ours,), (theirs,)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.shape == tuple(b.shape)
+            np.testing.assert_allclose(a.array, b.numpy(), rtol=1e-12)
+
+
+def test_nan_is_left_out_of_sums_and_means():
+    x = leaf([1.0, np.nan, 3.0])
+    assert (minicnn.nansum(x).item(), minicnn.nanmean(x).item()) == (4, 2)
+    assert gradient(minicnn.nanmean(x), x).tolist() == [0.5, 0, 0.5]
+    assert minicnn.nansum(minicnn.tensor([2, 3])).dtype == np.int64
+    assert np.isnan(minicnn.nanmean(leaf([np.nan])).item())
+
+
+@given(st.lists(st.sampled_from([0.0, 1.5, -2.0, 3.0, -0.5]), min_size=1, max_size=9))
+def test_the_gradient_of_a_product_is_the_product_of_the_others(values):
+    x = leaf(values)
+    expected = [np.prod(values[:i] + values[i + 1 :]) for i in range(len(values))]
+    np.testing.assert_allclose(gradient(x.prod(), x), expected)
+    (first,) = minicnn.grad(x.prod(), x, create_graph=True)
+    if len(values) > 1:
+        (second,) = minicnn.grad(first[0], x)
+        wanted = [0.0, *(np.prod([*values[1:i], *values[i + 1 :]]) for i in range(1, len(values)))]
+        np.testing.assert_allclose(second.array, wanted)
+
+
+@pytest.mark.parametrize(("values", "dtype"), [
+    (np.uint8([200, 2]), np.int64), (np.array([True, True]), np.int64),
+    (np.float32([1, 2]), np.float32),
+])  # fmt: skip
+def test_the_type_of_a_product(values, dtype):
+    y = Tensor(values).prod()
+    assert (y.dtype, y.item()) == (dtype, np.prod(values.astype(np.float64)))
+
+
+def test_the_gradient_through_another_type_comes_back_in_the_own():
+    x = Tensor(X.astype(np.float32), requires_grad=True)
+    for function in (minicnn.sum, minicnn.mean, minicnn.nansum, minicnn.nanmean):
+        y = function(x, 1, dtype=np.float64)
+        assert y.dtype == np.float64
+        assert gradient(y.sum(), x).dtype == np.float32
+    assert gradient(minicnn.prod(x, dtype=np.float64), x).dtype == np.float32
+
+
+def test_logsumexp_at_infinity():
+    inf = np.inf
+    for values, expected in [
+        ([-inf, -inf], -inf), ([inf, 1.0], inf), ([1e4, 1e4], 1e4 + np.log(2)), ([-inf, 3.0], 3.0),
+    ]:  # fmt: skip
+        assert minicnn.logsumexp(leaf(values), 0).item() == expected
+    x = leaf([-inf, 3.0, 3.0])
+    np.testing.assert_allclose(gradient(x.logsumexp(0), x), [0, 0.5, 0.5])
+
+
+# --- yes or no ------------------------------------------------------------------------------------
+
+
+def test_all_and_any():
+    x = minicnn.tensor([[1.0, 0.0], [2.0, 3.0]])
+    assert (x.all().item(), x.any().item()) == (False, True)
+    assert x.all(1).tolist() == [False, True]
+    assert minicnn.any(x == 0, (0, 1), keepdim=True).tolist() == [[True]]
+    assert minicnn.all(minicnn.zeros(0, 2), 0).tolist() == [True, True]
+    assert x.to(np.uint8).all(0).dtype == np.uint8
+    assert x.all(0).dtype == bool
+    assert minicnn.all(minicnn.tensor(np.nan)).item() is True
+
+
+def test_count_nonzero():
+    x = minicnn.tensor([[1, 0, 2], [0, 0, 3]])
+    assert minicnn.count_nonzero(x).item() == 3
+    assert x.count_nonzero(0).tolist() == [1, 0, 2]
+
+
+# --- large arrays in any order of memory ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (1, 2, 3, 0), (3, 2, 1, 0)], ids=str)
+@pytest.mark.parametrize("dim", [None, 0, 1, 3, (0, 2, 3), (1, 2), (2, 3)], ids=str)
+def test_sums_of_large_arrays(order, dim, rng):
+    values = np.ascontiguousarray(rng.normal(size=(7, 9, 11, 8)).transpose(order))
+    x = values.transpose(np.argsort(order))
+    for keepdim in (False, True):
+        for array in (x, x[..., ::-1], x[:, :, 1:]):
+            expected = np.sum(array, axis=dim, keepdims=keepdim)
+            ours = Tensor(array).sum(dim, keepdim).array
+            np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+            narrow = Tensor(array.astype(np.float32)).sum(dim, keepdim).array
+            assert narrow.dtype == np.float32
+            np.testing.assert_allclose(narrow, expected, rtol=1e-4, atol=1e-4)

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import minicnn
 from minicnn.errors import ArgumentError, IndexOutOfRange, ShapeError
@@ -175,7 +176,7 @@ def test_stack(x, dim):
     assert same(minicnn.stack([x, x + 1], dim), np.stack([X, X + 1], dim))
 
 
-@pytest.mark.parametrize("shapes", [[], [(2,), (3,)], [(2,), (2, 1)]])
+@pytest.mark.parametrize("shapes", [[(2,), (3,)], [(2,), (2, 1)]])
 def test_stack_needs_one_shape(shapes):
     with pytest.raises(ShapeError, match="stack: needs tensors of one shape, got"):
         minicnn.stack([Tensor(np.zeros(shape)) for shape in shapes])
@@ -242,3 +243,49 @@ def test_a_dimension_to_join_along_must_be_there(x, join, dim):
 def test_a_dimension_is_an_integer(x):
     with pytest.raises(TypeError):
         x.transpose(0, 1.0)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+REFUSALS = [
+    refused("reshape by fractions", lambda m: m.ones(4).reshape(2.0, 2), "2.0"),
+    refused("unflatten to another size", lambda m: m.unflatten(m.ones(4), 0, (2, 3)), "(2, 3)"),
+    refused("unflatten to nothing", lambda m: m.unflatten(m.ones(4), 0, ())),
+    refused("unflatten to a number", lambda m: m.unflatten(m.ones(4), 0, 2), "2"),
+    refused("unflatten with two unknowns", lambda m: m.unflatten(m.ones(4), 0, (-1, -1))),
+    refused("unflatten a single value", lambda m: m.unflatten(m.tensor(1.0), 0, (1,))),
+    refused("squeeze twice", lambda m: m.squeeze(m.ones(1, 2), (0, -2)), "twice"),
+    refused("t of three dimensions", lambda m: m.t(m.ones(1, 1, 1)), "(1, 1, 1)"),
+    refused("adjoint of a vector", lambda m: m.adjoint(m.ones(2))),
+    refused("move two to one", lambda m: m.movedim(m.ones(2, 2), (0, 1), (0,)), "(0, 1)"),
+    refused("move one twice", lambda m: m.movedim(m.ones(2, 2), (0, 0), (0, 1)), "twice"),
+    refused("move two to one place", lambda m: m.movedim(m.ones(2, 2), (0, 1), (1, 1))),
+    refused("flip twice", lambda m: m.flip(m.ones(2), (0, -1)), "twice"),
+    refused("cat a tensor", lambda m: m.cat(m.ones(2, 2)), "Tensor"),
+    refused("cat a number", lambda m: m.cat([m.ones(2), 3])),
+    refused("cat nothing", lambda m: m.cat([])),
+    refused("stack nothing", lambda m: m.stack([])),
+    refused("split a single value", lambda m: m.split(m.tensor(1.0), 1)),
+    refused("split into nothing", lambda m: m.split(m.ones(2), 0), "0"),
+    refused("split by fractions", lambda m: m.split(m.ones(2), 1.0), "1.0"),
+    refused("chunks of a single value", lambda m: m.chunk(m.tensor(1.0), 1)),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_refused_as_by_torch(refusal, torch):
+    refusal.check(torch)
+
+
+def test_flip_takes_dimensions_one_by_one(x):
+    assert same(x.flip(0, -1), np.flip(X, (0, 2)))
+
+
+def test_chunks_of_nothing_are_as_many_as_asked_for():
+    assert [len(piece) for piece in Tensor(np.zeros((0, 2))).chunk(3)] == [0, 0, 0]
+
+
+def test_vectors_without_values_fit_anywhere_and_count_for_the_type(x):
+    nothing = Tensor(np.zeros(0))
+    assert same(minicnn.cat([nothing, x, nothing], 1), X)
+    assert minicnn.cat([nothing, minicnn.tensor([[1, 2]])]).dtype == np.float64

@@ -137,16 +137,46 @@ def conv_input_im2col(
     """dx = col2im(w^T @ dy): every pixel of a window receives its filter weights times dy."""
     windows = Windows(size, w.shape[2:], stride, padding, dilation)
     channels, n_images = w.shape[1] * groups, dy.shape[0]
-    dx = np.zeros_like(dy, shape=(channels, *windows.padded, n_images), order="C")
-    view = _images_last(window_view(_images_first(dx), windows, writeable=True))
+    dx = _zeros_by_phase(dy, windows, channels)
     filters, dy = _matrices(w, groups).swapaxes(1, 2), _images_last(dy)
-    for rows, part in _passes(view, windows):
+    shape = (channels, *windows.kernel, *windows.output, n_images)
+    for rows, part in _passes(np.broadcast_to(dy.dtype.type(0), shape), windows):
         cols = _workspace(part)
         matrices = _matrices(cols, groups, 1 + windows.ndim)
         np.matmul(filters, _matrices(dy[:, rows], groups), out=matrices)
         for cell, _ in windows.taps():
-            part[:, *cell] += cols[:, *cell]
-    return _images_first(dx)[:, :, *windows.inside]
+            dx[:, *_phase(cell, rows, windows)] += cols[:, *cell]
+    return _images_first(_interleaved(dx, windows))[:, :, *windows.inside]
+
+
+# The pixels that one cell sees are a stride apart, and adding to every s-th pixel is slow.  So dx
+# is added up as (C, s, s', H/s, W/s', N), in which pixels of one phase, that is of one remainder
+# by the stride, are neighbours; at the end it is put in order.
+
+
+def _zeros_by_phase(dy: Array, windows: Windows, channels: int) -> Array:
+    """Make zeros (C, s, s', H/s, W/s', N) for the padded image, its sides rounded up."""
+    steps = (-(-n // s) for n, s in zip(windows.padded, windows.stride, strict=True))
+    return np.zeros_like(dy, shape=(channels, *windows.stride, *steps, dy.shape[0]), order="C")
+
+
+def _phase(cell: Sides, rows: slice, windows: Windows) -> tuple[int | slice, ...]:
+    """Find the pixels i*s + a*d, for a cell and the windows of some rows, in (s, s', H/s, W/s')."""
+    offsets = [a * d for a, d in zip(cell, windows.dilation, strict=True)]
+    starts = [(rows.start, rows.stop), *((0, count) for count in windows.output[1:])]
+    phases, places = [], []
+    for offset, s, (first, last) in zip(offsets, windows.stride, starts, strict=True):
+        phases.append(offset % s)
+        places.append(slice(offset // s + first, offset // s + last))
+    return *phases, *places
+
+
+def _interleaved(dx: Array, windows: Windows) -> Array:
+    """Put (C, s, s', H/s, W/s', N) in order: (C, H, W, N)."""
+    ndim = windows.ndim
+    order = [axis for side in range(ndim) for axis in (1 + ndim + side, 1 + side)]
+    sizes = (dx.shape[1 + side] * dx.shape[1 + ndim + side] for side in range(ndim))
+    return dx.transpose(0, *order, -1).reshape(len(dx), *sizes, dx.shape[-1])
 
 
 def _images_last(array: Array) -> Array:
@@ -183,7 +213,9 @@ def _passes(view: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
 
 
 def _columns(view: Array) -> Array:
-    """Copy a part of the windows into the workspace."""
+    """Copy a part of the windows into the workspace; windows of one pixel are the image itself."""
+    if prod(view.shape[1 : view.ndim // 2]) == 1:
+        return view
     cols = _workspace(view)
     np.copyto(cols, view)
     return cols
@@ -205,7 +237,7 @@ def _flipped_filter_cost(
     dy: Array, w: Array, *, stride: Sides, groups: int, **settings: Any
 ) -> float:
     """Gathering windows of dy against scattering windows of dx: compare their channels."""
-    return float(dy.shape[1] * prod(stride) / (w.shape[1] * groups))
+    return float(dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups))
 
 
 @conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
@@ -223,6 +255,7 @@ def conv_input_flipped_filter(
     flipped = np.flip(w, tuple(range(2, w.ndim)))
     by_group = flipped.reshape(groups, filters // groups, channels, *kernel)
     turned = by_group.swapaxes(1, 2).reshape(groups * channels, filters // groups, *kernel)
+    turned = np.ascontiguousarray(turned)  # matrices with negative strides are multiplied slowly
     spread = _spread(dy, size, w.shape[2:], stride, padding, dilation)
     ones, zeros = (1,) * len(size), (0,) * len(size)
     dx: Array = conv_im2col(
@@ -249,6 +282,6 @@ def _spread(
         extent.append(length)
         source.append(slice(first, last + 1))
         target.append(slice(border + first * s, border + last * s + 1, s))
-    spread = np.zeros_like(dy, shape=(*dy.shape[:2], *extent), order="C")
-    spread[:, :, *target] = dy[:, :, *source]
-    return spread
+    spread = np.zeros_like(dy, shape=(dy.shape[1], *extent, dy.shape[0]), order="C")
+    spread[:, *target] = _images_last(dy)[:, *source]
+    return _images_first(spread)

@@ -14,6 +14,7 @@ from minicnn.nn.functional._convolution import *
 from minicnn.nn.functional._ctc import *
 from minicnn.nn.functional._distance import *
 from minicnn.nn.functional._dropout import *
+from minicnn.nn.functional._indexing import *
 from minicnn.nn.functional._linear import *
 from minicnn.nn.functional._loss import *
 from minicnn.nn.functional._normalization import *

@@ -24,6 +24,18 @@ def check_floating(op: str, name: str, value: Any) -> None:
         )
 
 
+def check_one_type(op: str, **values: Any) -> None:
+    """Refuse values of different element types; None stands for a value that is not given.
+
+    Raises:
+        DTypeError: not all are of the same type.
+    """
+    types = {name: value.dtype for name, value in values.items() if value is not None}
+    if len(set(types.values())) > 1:
+        found = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
+        raise DTypeError(f"{op}: needs one element type for all, got {found}; use .to(dtype) first")
+
+
 def batched(op: str, x: Any, ndim: int = 2) -> tuple[Any, bool]:
     """Return images of `ndim` dimensions with a batch dimension, and whether they had none.
 

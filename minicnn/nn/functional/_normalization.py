@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from minicnn.errors import ArgumentError, ShapeError
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn.functional._checks import check_floating
 from minicnn.ops import normalization
+from minicnn.ops.normalization import per_channel
+from minicnn.ops.shape import view_as
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels import Moments, no_moments
+from minicnn_kernels.arrays import Array
 
-__all__ = ["batch_norm"]
+__all__ = [
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm",
+]  # fmt: skip
 
 
 def batch_norm(
@@ -31,39 +39,226 @@ def batch_norm(
     In training running_mean and running_var move towards the batch's mean and unbiased variance,
     in place: r = (1 - momentum) r + momentum b.
     Shapes: input (N, C, ...), all others (C).
+    Paper: Ioffe, Szegedy 2015.
+
+    Raises:
+        ShapeError: a size does not fit, or in training a channel has only one value.
+        ArgumentError: eps is too small, or there are no running statistics to use.
     """
-    if input.ndim < 2:
-        raise ShapeError(f"batch_norm: input must be (N, C, ...), got shape {input.shape}")
-    check_floating("batch_norm", "input", input)
-    channels, dtype = input.shape[1], input.dtype
-    for name, value in (
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-        ("weight", weight),
-        ("bias", bias),
-    ):
-        if value is not None and value.shape != (channels,):
-            raise ShapeError(f"batch_norm: {name} must have shape ({channels},), got {value.shape}")
-    gamma = np.ones(channels, dtype) if weight is None else weight
-    beta = np.zeros(channels, dtype) if bias is None else bias
+    _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
+    if eps < 0 or (training and eps == 0):
+        raise ArgumentError(f"batch_norm: eps must be positive, got {eps}")
+    gamma, beta = (per_channel(v, input.ndim) for v in (weight, bias))
     if not training:
-        if running_mean is None or running_var is None:
-            raise ArgumentError("batch_norm: needs running_mean and running_var unless training")
-        average, variance = (
-            values_of(r).astype(dtype, copy=False) for r in (running_mean, running_var)
-        )
-        return normalization.batch_norm_inference(input, gamma, beta, average, variance, eps)
-    count = int(np.prod(input.shape)) // max(channels, 1)
-    if count < 2:
-        raise ShapeError(
-            f"batch_norm: training needs more than one value per channel, got shape {input.shape}"
-        )
-    y, (average, variance) = normalization.batch_norm_training(input, gamma, beta, eps)
-    for running, batch in (
-        (running_mean, average),
-        (running_var, variance * (count / (count - 1))),
-    ):
-        if running is not None:
-            moving = running if isinstance(running, Tensor) else Tensor(running)
-            moving.copy_(moving.array * (1 - momentum) + batch * momentum)
+        fixed = _running_statistics("batch_norm", input, running_mean, running_var)
+        return normalization.rescale(input, gamma, beta, fixed, eps)
+    axes = (0, *range(2, input.ndim))
+    count = _more_than_one("batch_norm", input, axes)
+    statistics = no_moments(values_of(input), axes)
+    y = normalization.normalize(input, gamma, beta, axes, eps, statistics)
+    if running_mean is not None and count:
+        _move(running_mean, statistics.mean, momentum)
+        _move(running_var, statistics.var * (count / (count - 1)), momentum)
     return y
+
+
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalise each channel of each image on its own.
+
+    y[n,c,..] = weight[c] * (x[n,c,..] - mean[n,c]) / sqrt(var[n,c] + eps) + bias[c]
+
+    With use_input_stats the running statistics, if any, move towards the mean of the images'; else
+    they take the place of the images' own.
+    Shapes: input (N, C, ...), all others (C).
+    Paper: Ulyanov, Vedaldi, Lempitsky 2016.
+
+    Raises:
+        ShapeError: a size does not fit, or a channel of an image has only one value.
+        ArgumentError: there are no running statistics to use.
+    """
+    _check_channels("instance_norm", input, running_mean, running_var, weight, bias)
+    gamma, beta = (per_channel(v, input.ndim) for v in (weight, bias))
+    if not use_input_stats:
+        fixed = _running_statistics("instance_norm", input, running_mean, running_var)
+        return normalization.rescale(input, gamma, beta, fixed, eps)
+    axes = tuple(range(2, input.ndim))
+    count = _more_than_one("instance_norm", input, axes)
+    statistics = no_moments(values_of(input), axes)
+    y = normalization.normalize(input, gamma, beta, axes, eps, statistics)
+    if running_mean is not None and count and len(input):
+        _move(running_mean, statistics.mean.mean(axis=0), momentum)
+        _move(running_var, statistics.var.mean(axis=0) * (count / (count - 1)), momentum)
+    return y
+
+
+def layer_norm(
+    input: Any,
+    normalized_shape: Sequence[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalise over the last dimensions, those of `normalized_shape`.
+
+    y[n,i] = weight[i] * (x[n,i] - mean[n]) / sqrt(var[n] + eps) + bias[i]
+
+    Shapes: input (..., *normalized_shape), weight and bias normalized_shape.
+    Paper: Ba, Kiros, Hinton 2016.
+
+    Raises:
+        ShapeError: a size does not fit.
+    """
+    axes = _last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    gamma, beta = (_leading_ones(v, input.ndim) for v in (weight, bias))
+    return normalization.normalize(input, gamma, beta, axes, eps)
+
+
+def rms_norm(
+    input: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None
+) -> Any:
+    """Divide by the root of the mean square over the last dimensions.
+
+    y[n,i] = weight[i] * x[n,i] / sqrt(mean_j x[n,j]^2 + eps)
+
+    eps None is the distance from 1 to the next number of input's type.
+    Shapes: input (..., *normalized_shape), weight normalized_shape.
+    Paper: Zhang, Sennrich 2019.
+
+    Raises:
+        ShapeError: a size does not fit.
+    """
+    axes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
+    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    y = normalization.divide_by_root_mean_square(input, axes, eps)
+    return y if weight is None else y * weight
+
+
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalise each of `num_groups` equal groups of neighbouring channels of each image.
+
+    y[n,c,..] = weight[c] * (x[n,c,..] - mean[n,g]) / sqrt(var[n,g] + eps) + bias[c], c in group g
+
+    Shapes: input (N, C, ...), weight and bias (C).
+    Paper: Wu, He 2018.
+
+    Raises:
+        ShapeError: a size does not fit, or the channels cannot be shared out.
+    """
+    _check_channels("group_norm", input, None, None, weight, bias)
+    channels, *sides = input.shape[1:]
+    if num_groups < 1 or channels % num_groups:
+        raise ShapeError(f"group_norm: {channels} channels cannot form {num_groups} equal groups")
+    group = (num_groups, channels // num_groups)
+    _more_than_one("group_norm", input, (0, 1, *range(2, input.ndim)), num_groups)
+    grouped = view_as(input, (len(input), *group, *sides))
+    gamma, beta = (
+        None if v is None else view_as(v, (1, *group, *[1] * len(sides))) for v in (weight, bias)
+    )
+    y = normalization.normalize(grouped, gamma, beta, tuple(range(2, grouped.ndim)), eps)
+    return view_as(y, input.shape)
+
+
+def local_response_norm(
+    input: Any,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    average: bool = True,
+) -> Any:
+    """Divide each value by the strength of the `size` channels around its own.
+
+    y[n,c,..] = x[n,c,..] / (k + alpha / size * sum_j x[n,j,..]^2)^beta, j from c - size // 2 on
+
+    This is PyTorch's convention.  average=False leaves out the division of alpha by size, as the
+    paper does: AlexNet is `local_response_norm(x, 5, alpha=1e-4, beta=0.75, k=2, average=False)`.
+    Shapes: input (N, C, ...).
+    Paper: Krizhevsky, Sutskever, Hinton 2012, section 3.3.
+
+    Raises:
+        ShapeError: the input has no channels, or only those.
+        ArgumentError: size is not positive.
+    """
+    if input.ndim < 3:
+        raise ShapeError(f"local_response_norm: input must be (N, C, ...), got shape {input.shape}")
+    if size < 1:
+        raise ArgumentError(f"local_response_norm: size must be positive, got {size}")
+    if 0 in input.shape:
+        return input
+    check_floating("local_response_norm", "input", input)
+    scale = alpha / size if average else alpha
+    return normalization.divide_by_neighbours(input, size, scale, beta, k)
+
+
+# --- what they share ------------------------------------------------------------------------------
+
+
+def _check_channels(
+    op: str, input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any
+) -> None:
+    """Refuse an input without channels, and what has not one value for each of them."""
+    if input.ndim < 2:
+        raise ShapeError(f"{op}: input must be (N, C, ...), got shape {input.shape}")
+    check_floating(op, "input", input)
+    if (running_mean is None) != (running_var is None):
+        raise ArgumentError(f"{op}: needs both running_mean and running_var, or neither")
+    expected = {
+        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias
+    }  # fmt: skip
+    for name, value in expected.items():
+        if value is not None and value.shape != (input.shape[1],):
+            raise ShapeError(f"{op}: {name} must have shape ({input.shape[1]},), got {value.shape}")
+
+
+def _more_than_one(op: str, input: Any, axes: tuple[int, ...], groups: int = 1) -> int:
+    """Return how many values lie along `axes` in each group; one alone would always become 0."""
+    count: int = prod(input.shape[i] for i in axes) // groups
+    if count == 1:
+        raise ShapeError(
+            f"{op}: needs more than one value to normalise together, got shape {input.shape}"
+        )
+    return count
+
+
+def _running_statistics(op: str, input: Any, mean: Any, var: Any) -> Moments:
+    if mean is None:
+        raise ArgumentError(f"{op}: needs running_mean and running_var unless it uses the input's")
+    arrays = (values_of(v).astype(input.dtype, copy=False) for v in (mean, var))
+    return Moments(*(per_channel(array, input.ndim) for array in arrays))
+
+
+def _move(running: Any, now: Array, momentum: float) -> None:
+    """Move a running average in place."""
+    average = running if isinstance(running, Tensor) else Tensor(running)
+    average.copy_(average.array * (1 - momentum) + now.reshape(-1) * momentum)
+
+
+def _last_axes(op: str, input: Any, shape: Sequence[int], **weights: Any) -> tuple[int, ...]:
+    """Return the dimensions that `shape`, the normalized_shape, names, once everything fits it."""
+    check_floating(op, "input", input)
+    if not isinstance(shape, Sequence):
+        raise DTypeError(f"{op}: normalized_shape must be a tuple of integers, got {shape!r}")
+    if not shape or input.shape[-len(shape) :] != tuple(shape):
+        raise ShapeError(
+            f"{op}: input must end in normalized_shape {tuple(shape)}, got {input.shape}"
+        )
+    for name, value in weights.items():
+        if value is not None and value.shape != tuple(shape):
+            raise ShapeError(f"{op}: {name} must have shape {tuple(shape)}, got {value.shape}")
+    return tuple(range(input.ndim - len(shape), input.ndim))
+
+
+def _leading_ones(v: Any, ndim: int) -> Any:
+    return None if v is None else view_as(v, (*[1] * (ndim - v.ndim), *v.shape))

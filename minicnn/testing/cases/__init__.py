@@ -17,23 +17,40 @@ from minicnn.testing.cases import (
     activation,
     arithmetic,
     broadcast,
+    comparison,
     convolution,
+    diagonal,
     dropout,
+    elementwise,
+    extremes,
+    grid,
     indexing,
+    join,
     linear,
     loss,
+    norm,
     normalization,
+    padding,
     pooling,
+    rearrange,
+    recurrent,
     reduce,
+    resample,
+    scan,
+    scatter,
     shape,
+    sorting,
+    special,
+    vision,
 )
 from minicnn.testing.cases.case import Case, ModuleCase
 
 __all__ = ["CASES", "FAMILIES", "LAYERS", "PLAIN", "Case", "ModuleCase"]
 
 FAMILIES = (
-    arithmetic, broadcast, shape, indexing, reduce, activation, linear, convolution, pooling,
-    normalization, dropout, loss,
+    arithmetic, comparison, elementwise, special, broadcast, shape, join, rearrange, diagonal,
+    indexing, scatter, sorting, scan, reduce, extremes, norm, activation, linear, convolution,
+    pooling, normalization, dropout, recurrent, loss, padding, resample, grid, vision,
 )  # fmt: skip
 
 CASES: list[Case] = [row for family in FAMILIES for row in getattr(family, "ROWS", [])]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.ops.arithmetic import cast
-from minicnn.testing.cases.case import Case, both, positive
+from minicnn.testing.cases.case import Case, both, plain, positive
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
@@ -51,13 +50,65 @@ ROWS = [
     both("select", "broadcast", lambda m, a, b: m.where(m.tensor(MASK), a, b), (3,), (2, 1)),
     both("select", "a number", lambda m, x: m.where(m.tensor(MASK), 2.5, x), (2, 3)),
     both("select", "growing", lambda m, x: m.where(m.tensor(MASK), x, 0.0), (1, 3)),
-    both("neg", "signed", lambda m, x: -x, (2, 3)),
-    both("exp", "signed", lambda m, x: m.exp(x), (2, 3)),
-    both("log", "positive", lambda m, x: m.log(x), positive(2, 3)),
-    both("sqrt", "positive", lambda m, x: m.sqrt(x), positive(2, 3)),
-    both("abs", "signed", lambda m, x: m.abs(x), (2, 3)),
-    both("clip", "both bounds", lambda m, x: x.clamp(-0.5, 0.7), (3, 4)),
-    both("clip", "lower bound", lambda m, x: x.clamp(min=0.1), (3, 4)),
-    both("clip", "upper bound", lambda m, x: m.clamp(x, max=0.1), (3, 4)),
-    Case("cast", "to its own type", lambda x: cast(x, x.dtype), ((2, 3),)),
+    both("limit", "both bounds", lambda m, x: x.clamp(-0.5, 0.7), (3, 4)),
+    both("limit", "lower bound", lambda m, x: x.clamp(min=0.1), (3, 4)),
+    both("limit", "upper bound", lambda m, x: m.clamp(x, max=0.1), (3, 4)),
+    both("limit", "clip", lambda m, x: m.clip(x, 0, 1), (2, 3)),
+    both("select", "both bounds", lambda m, x, a, b: m.clamp(x, a, b + 2), (4, 3), (3,), (3,)),
+    both("add", "scaled", lambda m, a, b: m.add(a, b, alpha=2), (2, 3), (3,)),
+    both("sub", "scaled", lambda m, a, b: a.sub(b, alpha=3), (2, 1), (2, 3)),
+    both("div", "down", lambda m, a, b: m.div(a * 3, b, rounding_mode="floor") * a,
+         (2, 3), positive(2, 3)),
+    both("div", "rounded to 0", lambda m, a, b: (a * 3).div(b, rounding_mode="trunc") * b,
+         (2, 3), positive(3)),
+    both("div", "true division", lambda m, a, b: m.true_divide(a, b), (2, 3), positive(2, 3)),
+    both("remainder", "of one shape", lambda m, a, b: m.remainder(a * 3, b), (2, 3), positive(2, 3)),
+    both("remainder", "by negative numbers", lambda m, a, b: a * 3 % -b, (2, 3), positive(3)),
+    both("remainder", "number", lambda m, x: x * 3 % 2, (2, 3)),
+    Case("remainder", "of a number", lambda x: 7 % x, (positive(2, 3),)),
+    both("fmod", "one shape", lambda m, a, b: m.fmod(a * 3, b), (2, 3), positive(2, 3)),
+    both("fmod", "number", lambda m, x: m.fmod(x * 3, 2), (2, 3)),
+    both("logaddexp", "one shape", lambda m, a, b: m.logaddexp(a, b), (2, 3), (2, 3)),
+    both("logaddexp", "rows and columns", lambda m, a, b: a.logaddexp(b), (2, 1), (3,)),
+    both("atan2", "one shape", lambda m, a, b: m.atan2(a, b), (3, 4), (3, 4)),
+    both("atan2", "rows and columns", lambda m, a, b: a.atan2(b), (2, 1), (3,)),
+    both("hypot", "one shape", lambda m, a, b: m.hypot(a, b), (2, 3), (2, 3)),
+    both("hypot", "rows and columns", lambda m, a, b: a.hypot(b), (2, 1), (3,)),
+    both("mul", "between two", lambda m, a, b: m.lerp(a, b, 0.3), (2, 3), (2, 3)),
+    both("mul", "between two, each by its weight", lambda m, a, b, c: a.lerp(b, c),
+         (2, 1), (3,), (2, 3)),
+    both("mul", "added product", lambda m, x, a, b: m.addcmul(x, a, b, value=2),
+         (2, 3), (3,), (2, 1)),
+    both("div", "added quotient", lambda m, x, a, b: x.addcdiv(a, b, value=-2),
+         (2, 3), (3,), positive(2, 1)),
+    both("select", "larger", lambda m, a, b: m.fmax(a, b), (2, 3), (2, 3)),
+    both("select", "smaller", lambda m, a, b: a.fmin(b), (2, 1), (3,)),
+    both("copysign", "one shape", lambda m, a, b: m.copysign(a, b) * b, (2, 3), (2, 3)),
+    both("copysign", "number", lambda m, x: x.copysign(-1), (2, 3)),
+    both("select", "clamped", lambda m, x, low: m.clip(x, min=low), (2, 3), (2, 1)),
+]  # fmt: skip
+
+PLAIN = [
+    plain(
+        "div",
+        "floor division",
+        lambda m, a, b: a.detach() * 3 // b.detach(),
+        (2, 3),
+        positive(2, 3),
+    ),
+    plain(
+        "div",
+        "floor_divide",
+        lambda m, a, b: m.floor_divide(a.detach() * 3, -b.detach()),
+        (2, 3),
+        positive(3),
+    ),
+    plain("div", "of a number", lambda m, x: 7 // x.detach(), positive(2, 3)),
+    plain(
+        "select",
+        "step",
+        lambda m, a, b: m.heaviside((a - a[:1]).detach(), b.detach()),
+        (2, 3),
+        (3,),
+    ),
 ]

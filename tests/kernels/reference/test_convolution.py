@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometries import integers, windows
+from geometries import ANY_SIDES, integers, windows
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import signal
@@ -19,9 +19,9 @@ from minicnn_kernels import conv, conv_input, conv_weight
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference import convolution
 
-FORWARD = sorted(conv.algorithms)
-INPUT = sorted(conv_input.algorithms)
-WEIGHT = sorted(conv_weight.algorithms)
+FORWARD = sorted(conv.algorithms.keys() - {"depthwise"})  # which has a file of its own
+INPUT = sorted(conv_input.algorithms.keys() - {"depthwise"})
+WEIGHT = sorted(conv_weight.algorithms.keys() - {"depthwise"})
 
 
 @dataclass
@@ -60,7 +60,7 @@ def setting(found, images=2, per_group=(2, 1), groups=1):
 
 settings = st.builds(
     setting,
-    windows(),
+    windows(ANY_SIDES),
     images=st.integers(0, 3),
     per_group=st.tuples(st.integers(1, 2), st.integers(1, 2)),
     groups=st.integers(1, 3),
@@ -71,17 +71,20 @@ settings = st.builds(
 
 def by_scipy(x, w, *, stride, padding, dilation, groups):
     """Pad, correlate with the filter spread out by the dilation, and drop what the stride skips."""
-    (p, q), (s, t), (d, e) = padding, stride, dilation
-    padded = np.pad(x, [(0, 0), (0, 0), (p, p), (q, q)])
-    spread = np.zeros((*w.shape[:2], d * (w.shape[2] - 1) + 1, e * (w.shape[3] - 1) + 1))
-    spread[:, :, ::d, ::e] = w
+    padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+    reach = [d * (k - 1) + 1 for k, d in zip(w.shape[2:], dilation, strict=True)]
+    spread = np.zeros((*w.shape[:2], *reach))
+    spread[:, :, *(slice(None, None, d) for d in dilation)] = w
+    kept = tuple(slice(None, None, s) for s in stride)
     filters, per_group = len(w) // groups, w.shape[1]
     return np.array([
         [
             sum(
-                signal.correlate2d(image[o // filters * per_group + c], spread[o, c], "valid")
+                signal.correlate(
+                    image[o // filters * per_group + c], spread[o, c], "valid", "direct"
+                )
                 for c in range(per_group)
-            )[::s, ::t]
+            )[kept]
             for o in range(len(w))
         ]
         for image in padded
@@ -138,15 +141,29 @@ def test_forward_is_linear_in_each_argument(given_setting, factor):
     np.testing.assert_array_equal(y(s.x, s.w + factor * v), y(s.x, s.w) + factor * y(s.x, v))
 
 
-@given(windows(), st.integers(0, 2), st.integers(0, 2))
-def test_moving_the_image_by_a_stride_moves_the_result_by_one(found, down, right):
-    unpadded = replace(found, padding=(0, 0))
+@given(windows(ANY_SIDES), st.data())
+def test_moving_the_image_by_a_stride_moves_the_result_by_one(found, data):
+    unpadded = replace(found, padding=(0,) * found.ndim)
     assume(min(unpadded.output) >= 1)
     s = setting(unpadded)
-    rows, columns = down * found.stride[0], right * found.stride[1]
-    wide = np.pad(s.x, [(0, 0), (0, 0), (rows, 0), (columns, 0)])
-    moved = conv(wide, s.w, **s.settings)
-    np.testing.assert_array_equal(moved[:, :, down:, right:], s.forward())
+    moves = data.draw(st.tuples(*[st.integers(0, 2)] * found.ndim))
+    before = [(step * move, 0) for step, move in zip(found.stride, moves, strict=True)]
+    moved = conv(np.pad(s.x, [(0, 0), (0, 0), *before]), s.w, **s.settings)
+    np.testing.assert_array_equal(moved[:, :, *(slice(move, None) for move in moves)], s.forward())
+
+
+@given(settings)
+def test_sides_of_one_pixel_change_nothing(given_setting):
+    s = given_setting
+    assume(s.x.ndim < 5)
+    more = {
+        **s.settings,
+        "stride": (*s.settings["stride"], 1),
+        "padding": (*s.settings["padding"], 0),
+        "dilation": (*s.settings["dilation"], 1),
+    }
+    y = conv(s.x[..., None], s.w[..., None], **more)
+    np.testing.assert_array_equal(y[..., 0], s.forward())
 
 
 @pytest.mark.parametrize("name", FORWARD)
@@ -253,13 +270,24 @@ def test_each_thread_has_a_workspace_of_its_own():
         np.testing.assert_array_equal(result, expected)
 
 
+def test_windows_of_one_pixel_are_not_copied(monkeypatch):
+    s = setting(Windows((4, 3), (1, 1)), per_group=(2, 3))
+    expected = s.forward(algorithm="loops"), s.weight(algorithm="loops")
+    monkeypatch.setattr(convolution, "_workspace", lambda _: pytest.fail("a copy is made"))
+    np.testing.assert_array_equal(s.forward(algorithm="im2col"), expected[0])
+    np.testing.assert_array_equal(s.weight(algorithm="im2col"), expected[1])
+
+
 @pytest.mark.parametrize("channels", [3, 64])
 def test_the_first_layers_of_vgg16_stay_far_below_a_gigabyte(channels):
     images, filters, side, cells = 16, 64, 224, 9
     shape = (channels, 3, 3, side, side, images)
     columns = np.broadcast_to(np.float32(0), shape)  # the im2col matrix, without its memory
-    parts = [columns[:, :, :, rows] for rows in convolution._passes(columns)]
-    assert sum(part.shape[3] for part in parts) == side
+    windows = Windows((side, side), (3, 3), padding=(1, 1))
+    passes = list(convolution._passes(columns, windows))
+    parts = [part for _, part in passes]
+    assert [row for rows, _ in passes for row in range(side)[rows]] == list(range(side))
+    assert all(part.shape[3] == len(range(side)[rows]) for rows, part in passes)
     pass_bytes = max(prod(part.shape) for part in parts) * 4
     product_bytes = pass_bytes // (channels * cells) * filters
     padded_bytes = channels * (side + 2) ** 2 * images * 4

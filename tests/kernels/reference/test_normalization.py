@@ -3,28 +3,96 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn_kernels import batch_statistics, per_channel
+from minicnn_kernels import no_moments, normalize, normalize_gradients, per_channel
+from minicnn_kernels.reference import normalization
+
+LAYOUTS = {
+    "images first": (0, 1, 2, 3), "channels last": (0, 2, 3, 1), "images last": (1, 2, 3, 0)
+}  # fmt: skip
+
+
+def normalized(x, gamma, beta, axes, eps=1e-5):
+    """Return y, and mean and variance."""
+    statistics = no_moments(x, axes)
+    return normalize(x, gamma, beta, axes, eps, statistics), statistics
+
+
+def moments(x, axes):
+    one = np.ones((1,) * x.ndim, x.dtype)
+    return normalized(x, one, one, axes)[1]
+
+
+def laid_out(x, order):
+    """Return the same values with another order of the axes in memory."""
+    return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5), (2, 3, 4, 2), (1, 3, 2, 2), (1, 3, 1)])
 def test_statistics_by_definition(rng, shape):
     x = rng.normal(3, 2, shape)
-    mean, variance = batch_statistics(x)
+    mean, variance = moments(x, (0, *range(2, x.ndim)))
+    assert mean.shape == variance.shape == (1, 3, *[1] * (x.ndim - 2))
     for c in range(3):
         values = [float(v) for v in x[:, c].ravel()]
         average = sum(values) / len(values)
-        assert mean[c] == pytest.approx(average)
-        assert variance[c] == pytest.approx(sum((v - average) ** 2 for v in values) / len(values))
+        assert mean.ravel()[c] == pytest.approx(average)
+        expected = sum((v - average) ** 2 for v in values) / len(values)
+        assert variance.ravel()[c] == pytest.approx(expected)
 
 
 def test_a_large_mean_does_not_swallow_the_variance(rng):
     x = (rng.normal(0, 1, (8, 1, 16, 16)) + 1e4).astype(np.float32)
-    _, variance = batch_statistics(x)
-    np.testing.assert_allclose(variance, x.astype(np.float64).var(), rtol=1e-3)
+    variance = moments(x, (0, 2, 3)).var
+    np.testing.assert_allclose(variance.item(), x.astype(np.float64).var(), rtol=1e-3)
 
 
-def test_float32_stays_float32():
-    assert {v.dtype for v in batch_statistics(np.ones((2, 3, 2), np.float32))} == {np.dtype("f4")}
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
+def test_statistics_of_many_float32_values_are_exact_to_five_digits(rng, order):
+    x = laid_out(rng.normal(3, 1, (64, 4, 64, 64)).astype(np.float32), order)
+    for axes in ((0, 2, 3), (1, 2, 3), (2, 3)):
+        exact = x.astype(np.float64)
+        found = moments(x, axes)
+        np.testing.assert_allclose(found.mean, exact.mean(axes, keepdims=True), rtol=1e-5)
+        np.testing.assert_allclose(found.var, exact.var(axes, keepdims=True), rtol=1e-5)
+
+
+def test_statistics_are_float64_and_the_rest_stays_float32():
+    x, one = np.ones((2, 3, 2), np.float32), np.ones((1, 3, 1), np.float32)
+    y, statistics = normalized(x, one, one, (0, 2))
+    assert {v.dtype for v in statistics} == {np.dtype("f8")}
+    results = [y]
+    results += normalize_gradients(x, x, one, (0, 2), 1e-5, statistics)
+    assert {v.dtype for v in results} == {np.dtype("f4")}
+
+
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize(("axes", "scales"), [
+    ((0, 2, 3), (1, 3, 1, 1)), ((2, 3), (1, 3, 1, 1)), ((1, 2, 3), (1, 3, 5, 4)),
+    ((3,), (1, 1, 1, 4)),
+], ids=["batch", "instance", "layer", "last"])  # fmt: skip
+@pytest.mark.parametrize(("block_bytes", "run_bytes"), [(8, 0), (200, 0), (700, 0), (200, 100)])
+def test_blocks_change_nothing(rng, monkeypatch, order, axes, scales, block_bytes, run_bytes):
+    x, dy = (laid_out(v, order) for v in rng.normal(size=(2, 4, 3, 5, 4)))
+    gamma, beta = rng.normal(size=(2, *scales))
+
+    def everything():
+        y, statistics = normalized(x, gamma, beta, axes)
+        return [*statistics, y, *normalize_gradients(dy, x, gamma, axes, 1e-5, statistics)]
+
+    whole = everything()
+    monkeypatch.setattr(normalization, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(normalization, "RUN_BYTES", run_bytes)
+    monkeypatch.setattr(normalization, "LONG_SUM", 5)
+    for a, b in zip(everything(), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_the_result_has_the_layout_of_the_input(rng):
+    x = laid_out(rng.normal(size=(4, 3, 5, 2)), (0, 2, 3, 1))
+    one = np.ones((1, 3, 1, 1))
+    y, statistics = normalized(x, one, one, (0, 2, 3))
+    assert y.strides == x.strides
+    assert normalize_gradients(x, x, one, (0, 2, 3), 1e-5, statistics)[0].strides == x.strides
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 4, 5])

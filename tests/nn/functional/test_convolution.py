@@ -3,11 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geometries import integers
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refused
 from scipy import signal
 
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn import functional as F
 from minicnn.tensor import Tensor
+from minicnn.testing.strategies import conv_geometries
+from minicnn_kernels.geometry import Windows
 
 
 def ones(*shape, dtype=np.float64):
@@ -69,17 +74,19 @@ X, W = (2, 4, 5, 5), (6, 4, 3, 3)
     (X, (6, 4, 3), None, {}, ShapeError, ["weight", "(6, 4, 3)"]),
     (X, (6, 3, 3, 3), None, {}, ShapeError, ["groups=1", "(6, 3, 3, 3)", "(2, 4, 5, 5)"]),
     (X, W, None, {"groups": 2}, ShapeError, ["groups=2", "8 input channels"]),
-    (X, (5, 2, 3, 3), None, {"groups": 2}, ShapeError, ["multiple of 2 filters"]),
-    (X, W, None, {"groups": 0}, ShapeError, ["groups=0"]),
+    (X, (5, 2, 3, 3), None, {"groups": 2}, ShapeError, ["a multiple of 2"]),
+    (X, W, None, {"groups": 0}, ShapeError, ["groups", "at least 1", "got 0"]),
+    (X, W, None, {"groups": 1.0}, DTypeError, ["groups", "1.0"]),
     (X, (6, 4, 0, 3), None, {}, ShapeError, ["weight is empty", "(6, 4, 0, 3)"]),
     (X, (0, 4, 3, 3), None, {}, ShapeError, ["weight is empty", "(0, 4, 3, 3)"]),
-    ((2, 0, 5, 5), (6, 0, 3, 3), None, {}, ShapeError, ["weight is empty"]),
+    ((2, 4, 0, 5), (6, 4, 1, 1), None, {"padding": 1}, ShapeError, ["image is empty"]),
     (X, W, (5,), {}, ShapeError, ["bias", "(6,)", "(5,)"]),
     (X, W, (6, 1), {}, ShapeError, ["bias", "(6, 1)"]),
     (X, (6, 4, 6, 3), None, {}, ShapeError, ["(6, 3)", "(5, 5)", "larger image or padding"]),
     (X, W, None, {"dilation": 3}, ShapeError, ["(7, 7)", "dilation (3, 3)"]),
     (X, W, None, {"stride": 0}, ShapeError, ["stride", "at least 1", "0"]),
-    (X, W, None, {"stride": 1.5}, ShapeError, ["stride", "1.5"]),
+    (X, W, None, {"stride": 1.5}, DTypeError, ["stride", "1.5"]),
+    (X, W, None, {"padding": None}, DTypeError, ["padding", "None"]),
     (X, W, None, {"dilation": (1, 0)}, ShapeError, ["dilation", "(1, 0)"]),
     (X, W, None, {"padding": -1}, ShapeError, ["padding", "-1"]),
     (X, W, None, {"padding": (1, 2, 3)}, ShapeError, ["padding", "(1, 2, 3)"]),
@@ -93,17 +100,174 @@ def test_conv2d_names_what_does_not_fit(x, w, b, settings, kind, parts):
         assert part in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["input", "weight"])
-def test_conv2d_needs_floating_point_numbers(name):
-    x = ones(1, 1, 3, 3, dtype=int if name == "input" else float)
-    w = ones(1, 1, 3, 3, dtype=int if name == "weight" else float)
-    with pytest.raises(DTypeError, match=f"conv2d: {name} must be floating-point, got int64"):
-        F.conv2d(x, w)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_the_names_in_a_message_are_those_of_the_function(ndim):
+    names = {1: "(O, C/groups, KW)", 2: "(O, C/groups, KH, KW)", 3: "(O, C/groups, KD, KH, KW)"}
+    wrong = ones(*(1,) * (ndim + 1))
+    with pytest.raises(ShapeError) as error:
+        getattr(F, f"conv{ndim}d")(ones(*(1,) * (ndim + 2)), wrong)
+    assert f"conv{ndim}d: weight must be {names[ndim]}" in str(error.value)
+    with pytest.raises(ShapeError, match=rf"conv_transpose{ndim}d: weight must be \(C, O/groups, "):
+        getattr(F, f"conv_transpose{ndim}d")(ones(*(1,) * (ndim + 2)), wrong)
 
 
-def test_conv2d_does_not_mix_types():
-    with pytest.raises(DTypeError, match="conv2d got float32 and float64"):
-        F.conv2d(ones(1, 1, 3, 3, dtype=np.float32), ones(1, 1, 3, 3))
+@pytest.mark.parametrize("types", [("f8", "f4"), ("i8", "f8"), ("f8", "i8"), ("u1", "f4")])
+def test_one_element_type_for_all(types):
+    x, w = (ones(1, 1, 3, 3, dtype=np.dtype(name)) for name in types)
+    for function in (F.conv2d, F.conv_transpose2d):
+        with pytest.raises(DTypeError, match=f"input {x.dtype}, weight {w.dtype}; use .to"):
+            function(x, w)
+    with pytest.raises(DTypeError, match=f"bias {w.dtype}"):
+        F.conv2d(x, x, ones(1, dtype=w.dtype))
+
+
+# --- other element types, and nothing at all ------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8"])
+def test_whole_numbers_stay_whole(dtype):
+    x, w = (
+        np.abs(integers(shape, seed)) for seed, shape in enumerate([(2, 2, 4, 3), (3, 2, 2, 2)])
+    )
+    narrow = F.conv2d(*(Tensor(a.astype(dtype)) for a in (x, w, np.ones(3))), padding=1)
+    assert narrow.dtype == np.dtype(dtype)
+    exact = F.conv2d(*map(Tensor, (x, w, np.ones(3))), padding=1).array
+    np.testing.assert_array_equal(narrow.array, exact.astype(np.int64).astype(dtype))
+
+
+def test_truth_values_give_whether_any_pixel_is_hit():
+    x, w = Tensor(np.eye(3, dtype=bool)[None, None]), Tensor(np.array([[[[True, False]]]]))
+    assert F.conv2d(x, w).array[0, 0].tolist() == [[True, False], [False, True], [False, False]]
+
+
+def test_no_channels_leave_the_bias():
+    y = F.conv2d(ones(2, 0, 3, 3), ones(2, 0, 2, 2), Tensor(np.array([1.0, 2.0])))
+    assert y.array[:, :, 0, 0].tolist() == [[1, 2], [1, 2]]
+    assert y.shape == (2, 2, 2, 2)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_no_images(ndim):
+    x, w = ones(0, 2, *(4,) * ndim), ones(3, 2, *(2,) * ndim)
+    assert getattr(F, f"conv{ndim}d")(x, w, ones(3)).shape == (0, 3, *(3,) * ndim)
+    spread = getattr(F, f"conv_transpose{ndim}d")(ones(0, 3, *(4,) * ndim), w, ones(2), stride=2)
+    assert spread.shape == (0, 2, *(8,) * ndim)
+
+
+# --- one and three sides --------------------------------------------------------------------------
+
+
+def by_loops(x, w, stride, padding, dilation):
+    """Correlate one image with filters as the formula says; any number of sides."""
+    padded = np.pad(x, [(0, 0), *((p, p) for p in padding)])
+    windows = Windows(x.shape[1:], w.shape[2:], stride, padding, dilation)
+    y = np.zeros((len(w), *windows.output))
+    for o, *place in np.ndindex(y.shape):
+        first = [i * s for i, s in zip(place, stride, strict=True)]
+        for c, *cell in np.ndindex(w.shape[1:]):
+            pixel = [i + a * d for i, a, d in zip(first, cell, dilation, strict=True)]
+            y[o, *place] += padded[c, *pixel] * w[o, c, *cell]
+    return y
+
+
+SEVERAL_SIDES = [
+    ((2, 7), (3, 2, 3), (2,), (1,), (2,)),
+    ((2, 5, 6), (1, 2, 3, 2), (1, 3), (2, 0), (2, 1)),
+    ((1, 4, 3, 5), (2, 1, 2, 1, 3), (2, 1, 1), (1, 0, 2), (1, 3, 2)),
+]
+
+
+@pytest.mark.parametrize(("image", "filters", "stride", "padding", "dilation"), SEVERAL_SIDES)
+def test_any_number_of_sides_by_definition(image, filters, stride, padding, dilation):
+    x, w = integers(image), integers(filters, 1)
+    convolve = getattr(F, f"conv{len(stride)}d")
+    y = convolve(Tensor(x), Tensor(w), None, stride, padding, dilation)
+    np.testing.assert_array_equal(y.array, by_loops(x, w, stride, padding, dilation))
+
+
+def test_a_causal_convolution_sees_nothing_of_the_future():
+    x, w, dilation = integers((1, 2, 9)), Tensor(integers((3, 2, 3), 1)), 2
+    later = x.copy()
+    later[..., 5:] += 1
+    y, z = (
+        F.conv1d(F.pad(Tensor(a), (dilation * 2, 0)), w, dilation=dilation).array
+        for a in (x, later)
+    )
+    assert y.shape == (1, 3, 9)
+    np.testing.assert_array_equal(y[..., :5], z[..., :5])
+    assert (y[..., 5:] != z[..., 5:]).all(-1).any()
+
+
+# --- transposed convolution -----------------------------------------------------------------------
+
+
+@given(st.integers(1, 3).flatmap(lambda dims: conv_geometries(dims, transposed=True, max_side=5)))
+def test_transposed_is_the_adjoint(g):
+    x, w = integers(g.input_shape), integers(g.weight_shape, 1)
+    dy = integers(g.output_shape, 2)
+    y = getattr(F, f"conv_transpose{len(g.image)}d")(Tensor(x), Tensor(w), **g.settings)
+    settings = {key: value for key, value in g.settings.items() if key != "output_padding"}
+    back = getattr(F, f"conv{len(g.image)}d")(Tensor(dy), Tensor(w), **settings)
+    assert y.shape == g.output_shape
+    assert (y.array * dy).sum() == (x * back.array).sum()
+
+
+def test_transposed_spreads_each_pixel_with_the_filter():
+    y = F.conv_transpose1d(Tensor(np.array([[1.0, 10.0]])), Tensor(np.array([[[1.0, 2, 3]]])))
+    assert y.array.tolist() == [[1, 12, 23, 30]]
+    y = F.conv_transpose1d(
+        Tensor(np.array([[1.0, 10.0]])), Tensor(np.array([[[1.0, 2]]])), stride=3, output_padding=2
+    )
+    assert y.array.tolist() == [[1, 2, 0, 10, 20, 0, 0]]
+
+
+def test_output_padding_beyond_the_stride_leaves_the_bias_at_the_end():
+    x, w, b = (Tensor(np.array(a)) for a in ([[1.0, 10.0]], [[[1.0, 2.0]]], [0.5]))
+    y = F.conv_transpose1d(x, w, b, output_padding=2, dilation=3)
+    assert y.array.tolist() == [[1.5, 10.5, 0.5, 2.5, 20.5, 0.5, 0.5]]
+
+
+REFUSALS = [
+    refused("groups", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 4, 3, 3), m.ones(4, 1, 2, 2), groups=3), "multiple of 3"),
+    refused("channels", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 3, 3, 3), m.ones(4, 1, 2, 2)), "4 input channels", "(1, 3, 3, 3)"),
+    refused("bias", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 4, 3, 3), m.ones(4, 2, 2, 2), m.ones(2), groups=2), "bias", "(2,)"),
+    refused("no filters", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 1, 3, 3), m.ones(1, 0, 2, 2)), "weight is empty"),
+    refused("no pixels left", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 1, 2, 3), m.ones(1, 1, 2, 2), padding=2), "(-1, 0) pixels", "less padding"),
+    refused("no image", lambda m: m.nn.functional.conv_transpose1d(
+        m.ones(1, 1, 0), m.ones(1, 1, 3)), "image is empty"),
+    refused("output padding", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 1, 3, 3), m.ones(1, 1, 2, 2), stride=(3, 1), output_padding=1),
+        "output_padding (1, 1)"),
+    refused("named padding", lambda m: m.nn.functional.conv_transpose2d(
+        m.ones(1, 1, 3, 3), m.ones(1, 1, 2, 2), padding="same"), "'same'"),
+    refused("dimensions", lambda m: m.nn.functional.conv_transpose3d(
+        m.ones(1, 1, 3), m.ones(1, 1, 2, 2, 2)), "(C, D, H, W)"),
+    refused("3d input for 1d", lambda m: m.nn.functional.conv1d(
+        m.ones(1, 1, 3, 3), m.ones(1, 1, 2)), "conv1d: input must be (N, C, L)"),
+    refused("fold of a tuple of one", lambda m: m.nn.functional.fold(
+        m.ones(1, 4, 4), (3,), 2), "output_size", "(3,)"),
+    refused("unfold of a tuple of one", lambda m: m.nn.functional.unfold(
+        m.ones(1, 1, 3, 3), (2,)), "kernel_size", "(2,)"),
+    refused("unfold without channels", lambda m: m.nn.functional.unfold(
+        m.ones(1, 0, 3, 3), 2), "empty"),
+    refused("unfold by fractions", lambda m: m.nn.functional.unfold(
+        m.ones(1, 1, 3, 3), 1.5), "kernel_size", "1.5"),
+    refused("fold without channels", lambda m: m.nn.functional.fold(
+        m.ones(1, 0, 4), (3, 3), 2), "(1, 0, 4)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_refused_as_in_torch(refusal, torch):
+    refusal.check(torch)
+
+
+# --- windows as columns ---------------------------------------------------------------------------
 
 
 def test_unfold_of_one_image_and_of_many():

@@ -1,0 +1,130 @@
+"""Connectionist temporal classification: how likely a sequence of labels is, however it is timed.
+
+A path gives each time step a label or a blank; it spells the labels that are left when repeated
+symbols are merged and blanks are dropped.  The paths of a sequence walk through its labels with
+blanks between and around them: at each time step they stay, go on to the next symbol, or skip a
+blank that stands between two different labels.
+
+Paper: Graves, Fernandez, Gomez, Schmidhuber 2006, section 4.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.errors import GradientError
+from minicnn.ops.indexing import gather
+from minicnn.tensor import Tensor, values_of
+
+LOWEST = -1e300  # stands in for -inf where two of them would be subtracted
+
+
+class Sequences(NamedTuple):
+    """Label sequences with blanks between and around the labels, and for how long they are spelled.
+
+    Attributes:
+        symbols: the labels and blanks, (N, S).
+        counts: how many of them each sequence has, (N).
+        input_lengths: how many time steps each sequence has, (N).
+    """
+
+    symbols: Array
+    counts: Array
+    input_lengths: Array
+
+
+def path_scores(emitted: Array, symbols: Array) -> Array:
+    """Return a[t,n,s], the logarithm of the probability of all paths up to time t that end at s.
+
+    `emitted` holds the logarithm of the probability of symbol s at time t, (T, N, S).  The sums
+    are float64; only the exponentials, which are at most 1, have the type of `emitted`.
+    """
+    steps, batch, places = emitted.shape
+    skip_cost = np.zeros((batch, places))
+    skip_cost[:, 2:][symbols[:, 2:] == symbols[:, :-2]] = -np.inf
+    scores = np.full((steps, batch, 2 + places), -np.inf)  # two places before the first
+    scores[0, :, 2:4] = emitted[0, :, :2]
+    for before, now, probability in zip(scores[:-1], scores[1:], emitted[1:], strict=True):
+        stay, go_on, skip = before[:, 2:], before[:, 1:-1], before[:, :-2] + skip_cost
+        ways = np.stack([stay, go_on, skip])
+        highest = np.maximum(ways.max(axis=0), LOWEST)
+        relative = np.exp((ways - highest).astype(emitted.dtype, copy=False))
+        now[:, 2:] = np.log(relative.sum(axis=0)) + highest + probability
+    return scores[:, :, 2:]
+
+
+def backwards(values: Array, sequences: Sequences) -> tuple[Array, Array]:
+    """Turn (T, N, S) round in time and in place, each sequence within its own lengths.
+
+    Return it with a mask of what belongs to a sequence; turned twice, that is back in its place.
+    """
+    steps, batch, places = values.shape
+    time = (sequences.input_lengths - 1 - np.arange(steps)[:, None])[:, :, None]
+    place = sequences.counts[:, None] - 1 - np.arange(places)
+    inside = (time >= 0) & (place >= 0)
+    turned = values[np.maximum(time, 0), np.arange(batch)[:, None], np.maximum(place, 0)]
+    return turned, inside
+
+
+def log_likelihood(scores: Array, sequences: Sequences) -> Array:
+    """Return the logarithm of the probability of all paths that end with the sequence, (N)."""
+    each = np.arange(len(sequences.counts))
+    final = scores[sequences.input_lengths - 1, each]
+    last, last_but_one = final[each, sequences.counts - 1], final[each, sequences.counts - 2]
+    nothing = sequences.counts == 1  # only the blank, and no label before it
+    found = np.logaddexp(last, np.where(nothing, -np.inf, last_but_one))
+    return np.where(sequences.input_lengths > 0, found, np.where(nothing, 0, -np.inf))
+
+
+@differentiable
+def alignment_loss(emitted: Array, /, sequences: Sequences, scores: Array) -> Array:
+    """y[n] = -ln sum_paths prod_t e^emitted[t,n,path[t]].
+
+    `scores` are the `path_scores` of this very `emitted`, computed by the caller.
+    """
+    return -log_likelihood(scores, sequences).astype(emitted.dtype)
+
+
+@alignment_loss.gradient(saves="emitted")
+def _(dy: Array, y: Array, emitted: Array, *, sequences: Sequences, scores: Array) -> Gradients:
+    if isinstance(dy, Tensor):
+        raise GradientError(
+            "ctc_loss: its gradient cannot be differentiated; leave out create_graph=True"
+        )
+
+    def demitted() -> Array:
+        per_sequence = dy[:, None]
+        slope = -occupancy(emitted, sequences, scores) * per_sequence
+        # an infinite loss that nobody asks for (zero_infinity) has no gradient, not 0 * NaN
+        return np.where(per_sequence == 0, 0, slope).astype(emitted.dtype)
+
+    return demitted
+
+
+def occupancy(emitted: Array, sequences: Sequences, scores: Array) -> Array:
+    """Return the probability that a path of the sequence is at symbol s at time t, (T, N, S)."""
+    turned, _ = backwards(emitted, sequences)
+    symbols, _ = backwards(np.broadcast_to(sequences.symbols, emitted.shape), sequences)
+    with np.errstate(all="ignore"):
+        scores_to_end, inside = backwards(path_scores(turned, symbols[0]), sequences)
+        both = scores + scores_to_end - emitted - log_likelihood(scores, sequences)[:, None]
+        return np.where(inside & (emitted > -np.inf), np.exp(both), 0)
+
+
+def ctc(log_probs: Any, labels: Array, lengths: Array, input_lengths: Array, blank: int) -> Any:
+    """Return -ln of the probability of each label sequence.
+
+    y[n] = -ln sum_paths prod_t e^log_probs[t,n,path[t]], over the paths that spell labels[n]
+
+    Shapes: log_probs (T, N, C), labels (N, S), of which the first `lengths` (N) count.
+    """
+    symbols = np.full((len(labels), 2 * labels.shape[1] + 1), blank)
+    symbols[:, 1::2] = labels
+    sequences = Sequences(symbols, 2 * lengths + 1, input_lengths)
+    emitted = gather(log_probs, 2, np.broadcast_to(symbols, (len(log_probs), *symbols.shape)))
+    with np.errstate(all="ignore"):
+        scores = path_scores(values_of(emitted), symbols)
+    return alignment_loss(emitted, sequences, scores)

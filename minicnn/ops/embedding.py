@@ -1,0 +1,41 @@
+"""Rows of a table, named by whole numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.ops.indexing import index_sum
+
+
+@differentiable
+def embed(weight: Array, /, positions: Array, share: Array | None = None) -> Array:
+    """y[..,d] = weight[positions[..],d]; of each dy[..] its row receives the part share[..]."""
+    return weight[positions]
+
+
+@embed.gradient(saves="")
+def _(dy: Array, y: Array, weight: Array, *, positions: Array, share: Array | None) -> Gradients:
+    def dw() -> Any:
+        part = dy if share is None else dy * share[..., None]
+        return index_sum(part, (positions,), weight.shape)
+
+    return dw
+
+
+def shares(positions: Array, padding: int | None, by_frequency: bool, dtype: Any) -> Array | None:
+    """Return which part of each dy reaches its row; None for all.
+
+    share[..] = 0 where positions[..] is the padding, else 1 / (how often it occurs), or 1
+    """
+    if padding is None and not by_frequency:
+        return None
+    share = np.ones(positions.shape)
+    if by_frequency:
+        _, place, counts = np.unique(positions, return_inverse=True, return_counts=True)
+        share /= counts[place].reshape(positions.shape)
+    if padding is not None:
+        share[positions == padding] = 0
+    return share.astype(dtype)
