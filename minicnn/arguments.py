@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicnn.errors import (
+    ArgumentError,
     DeviceError,
     DTypeError,
     GradientError,
@@ -83,6 +84,7 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     Raises:
         ShapeError, IndexOutOfRange: the sizes do not fit, a dimension is not there.
         DTypeError: the operation does not take this element type.
+        ArgumentError: a number is too large for the element type.
     """
     try:
         with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
@@ -94,6 +96,8 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         kind = IndexOutOfRange if isinstance(error, IndexError) else ShapeError
         shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
         raise kind(f"{op.name}: does not take {shapes}: {error}") from None
+    except OverflowError as error:
+        raise ArgumentError(f"{op.name}: {error}; convert the tensor with .to(dtype)") from None
     except TypeError as error:
         if not str(error).startswith(
             ("ufunc", "numpy boolean")

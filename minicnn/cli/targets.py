@@ -85,7 +85,8 @@ def everything(order: int) -> list[Check]:
 
     cases = [case for name in operations() for case in cases_of(name) if case.order >= order]
     checks = [_operation_check(case, order) for case in cases]
-    return checks + [_module_check(case, order) for case in (*layer_cases(), *model_cases())]
+    modules = [case for case in (*layer_cases(), *model_cases()) if case.order >= order]
+    return checks + [_module_check(case, order) for case in modules]
 
 
 def unchecked() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 from minicnn.nn.module import Module
@@ -78,3 +78,60 @@ class ModuleList(Module):
         if isinstance(index, slice):
             return ModuleList(list(self)[index])
         return list(self)[index]
+
+
+class ModuleDict(Module):
+    """Hold modules by name; `forward` is the owner's business.
+
+    >>> from minicnn import nn
+    >>> heads = ModuleDict({"relu": nn.ReLU(), "tanh": nn.Tanh()})
+    >>> heads["tanh"], list(heads)
+    (Tanh(), ['relu', 'tanh'])
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update({} if modules is None else modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace modules."""
+        for name, module in dict(modules).items():
+            self.register_module(name, module)
+
+    def pop(self, key: str) -> Module | None:
+        """Take a module out and return it."""
+        return self._modules.pop(key)
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        self._modules.clear()
+
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Module | None]:
+        """Return the modules."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Module | None]:
+        """Return (name, module) for each."""
+        return self._modules.items()
+
+    def __getitem__(self, key: str) -> Any:
+        return self._modules[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.register_module(key, module)
+
+    def __delitem__(self, key: str) -> None:
+        del self._modules[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)

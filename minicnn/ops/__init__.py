@@ -16,10 +16,29 @@ from minicnn import backprop
 from minicnn.differentiable import Op
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops import (
-    activation, arithmetic, broadcast, comparison, diagonal, einsum, elementwise, extremes, indexing,
-    inplace, join, linear, methods, norm, rearrange, recurrent, reduce, scan, scatter, shape,
-    sorting, special,
-)  # fmt: skip
+    activation,
+    arithmetic,
+    broadcast,
+    comparison,
+    diagonal,
+    einsum,
+    elementwise,
+    extremes,
+    indexing,
+    inplace,
+    join,
+    linear,
+    methods,
+    norm,
+    rearrange,
+    recurrent,
+    reduce,
+    scan,
+    scatter,
+    shape,
+    sorting,
+    special,
+)
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import to_device
 

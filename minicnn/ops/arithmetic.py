@@ -14,16 +14,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq, ge, gt, isnan, lt
-from minicnn.ops.comparison import le as le
-from minicnn.ops.comparison import logical_and as logical_and
-from minicnn.ops.comparison import logical_not as logical_not
-from minicnn.ops.comparison import logical_or as logical_or
-from minicnn.ops.comparison import ne as ne
-from minicnn.ops.elementwise import abs as abs
-from minicnn.ops.elementwise import cast as cast
-from minicnn.ops.elementwise import exp, floating, floor, log, no_slope, trunc
-from minicnn.ops.elementwise import neg as neg
-from minicnn.ops.elementwise import sqrt as sqrt
+from minicnn.ops.elementwise import cast, exp, floating, floor, log, no_slope, trunc
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 

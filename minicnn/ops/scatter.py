@@ -191,7 +191,9 @@ def _neutral(reduce: str, dtype: Any) -> Array:
         return np.asarray(reduce == "prod").astype(dtype)
     if dtype == np.bool_:
         return np.asarray(reduce == "amin")
-    limits = np.finfo(dtype) if is_floating(dtype) else np.iinfo(dtype)
+    if is_floating(dtype):
+        return np.asarray(-np.inf if reduce == "amax" else np.inf, dtype)
+    limits = np.iinfo(dtype)
     return np.asarray(limits.min if reduce == "amax" else limits.max, dtype)
 
 

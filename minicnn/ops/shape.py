@@ -285,7 +285,7 @@ def movedim(input: Any, source: int | tuple[int, ...], destination: int | tuple[
     order = [dim for dim in range(input.ndim) if dim not in sources]
     for target, moved in sorted(zip(targets, sources, strict=True)):
         order.insert(target, moved)
-    return permute_dims(input, tuple(order[: input.ndim]))
+    return permute_dims(input, tuple(order[: input.ndim]))  # a single value has none to move
 
 
 moveaxis = movedim

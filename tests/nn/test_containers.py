@@ -137,3 +137,20 @@ def test_repr():
     )
     assert repr(nn.Sequential()) == "Sequential()"
     assert repr(nn.ModuleList([nn.ReLU()])) == "ModuleList(\n  (0): ReLU()\n)"
+
+
+def test_module_dict_is_a_dictionary(torch):
+    found = []
+    for library in (nn, torch.nn):
+        modules = library.ModuleDict({"b": library.ReLU(), "a": library.Linear(2, 3)})
+        modules["c"] = library.Tanh()
+        modules.update([("b", library.Sigmoid())])
+        states = list(modules.state_dict())
+        popped = type(modules.pop("c")).__name__
+        del modules["b"]
+        found.append([list(modules), len(modules), "a" in modules, "b" in modules, popped, states])
+        found[-1] += [repr(modules), [type(m).__name__ for m in modules.values()]]
+        assert [name for name, _ in modules.items()] == list(modules.keys())
+        modules.clear()
+        assert len(modules) == 0
+    assert found[0] == found[1]

@@ -89,12 +89,19 @@ def test_an_index_changed_later_changes_no_gradient():
 
 
 def test_products_with_zeros_have_exact_gradients():
-    x = Tensor(np.array([2.0, 0.0, 3.0]), requires_grad=True)
-    v = Tensor(np.array([0.0, 5.0, 0.0, 7.0]), requires_grad=True)
-    y = x.scatter_reduce(0, minicnn.tensor([0, 0, 1, 1]), v, "prod")
+    x = Tensor(np.array([2.0, 0.0, 3.0, 0.0]), requires_grad=True)
+    v = Tensor(np.array([0.0, 5.0, 0.0, 7.0, 6.0]), requires_grad=True)
+    y = x.scatter_reduce(0, minicnn.tensor([0, 0, 1, 1, 3]), v, "prod")
     y.sum().backward()
-    assert x.grad.tolist() == [0, 0, 1]
-    assert v.grad.tolist() == [10, 0, 0, 0]
+    assert x.grad.tolist() == [0, 0, 1, 6]
+    assert v.grad.tolist() == [10, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("reduce", "value"), [("amax", -np.inf), ("amin", np.inf)])
+def test_the_least_extreme_value_stays_itself(reduce, value):
+    x, v = Tensor(np.zeros(2)), Tensor(np.array([value]))
+    y = x.scatter_reduce(0, minicnn.tensor([1]), v, reduce, include_self=False)
+    assert y.tolist() == [0, value]
 
 
 def test_equal_extremes_share_the_gradient():

@@ -105,6 +105,14 @@ def test_movedim(x, source, destination):
     assert same(minicnn.movedim(x, source, destination), np.moveaxis(X, source, destination))
 
 
+@pytest.mark.parametrize("source", list(permutations(range(4), 2)))
+@pytest.mark.parametrize("destination", list(permutations(range(4), 2)))
+def test_movedim_of_two(source, destination):
+    x = np.zeros((2, 3, 4, 5))
+    expected = np.moveaxis(x, source, destination).shape
+    assert minicnn.movedim(Tensor(x), source, destination).shape == expected
+
+
 # --- squeeze, unsqueeze, expand -------------------------------------------------------------------
 
 

@@ -24,7 +24,8 @@ from minicnn.testing.modules import (
 @pytest.mark.parametrize("case", layer_cases(), ids=str)
 @pytest.mark.parametrize("order", [1, 2])
 def test_every_layer_passes(case, order):
-    assert check_module(case, order).verdict == "pass"
+    if order <= case.order:
+        assert check_module(case, order).verdict == "pass"
 
 
 @pytest.mark.parametrize("case", model_cases(), ids=str)

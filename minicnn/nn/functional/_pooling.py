@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn.functional._checks import batched, check_floating, windows_over
-from minicnn.ops import arithmetic, pooling
+from minicnn.ops import arithmetic, elementwise, pooling
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.geometry import Sides, Windows, sides
@@ -451,7 +451,7 @@ def _lp_pool(
 ) -> Any:
     op = f"lp_pool{ndim}d"
     x, unbatched = batched(op, input, ndim)
-    x = arithmetic.abs(x) if norm_type in (inf, -inf) else arithmetic.pow(x, norm_type)
+    x = elementwise.abs(x) if norm_type in (inf, -inf) else arithmetic.pow(x, norm_type)
     windows = _windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
     if norm_type == inf:
         y, _ = pooling.max_pool(x, windows)

@@ -90,8 +90,8 @@ class _SpectralNorm(Module):
         matrix = self._matrix(weight)
         if self.training:
             self._iterate(matrix.array, self.n_power_iterations)
-        u, v = self._u.array.copy(), self._v.array.copy()  # later iterations change the buffers
-        return weight / sum(matrix * np.outer(u, v))  # sigma = u^T W v
+        sigma = sum(matrix * np.outer(self._u.array, self._v.array))  # u^T W v
+        return weight / sigma
 
     def right_inverse(self, value: Tensor) -> Tensor:
         """Take any value as the original."""

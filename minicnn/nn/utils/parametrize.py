@@ -23,13 +23,13 @@ from typing import Any
 
 from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError, ShapeError
-from minicnn.nn.containers import ModuleList
+from minicnn.nn.containers import ModuleDict, ModuleList
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Parameter
 from minicnn.tensor import Tensor
 
 __all__ = [
-    "ModuleDict", "ParametrizationList", "cached", "is_parametrized", "register_parametrization",
+    "ParametrizationList", "cached", "is_parametrized", "register_parametrization",
     "remove_parametrizations", "type_before_parametrizations",
 ]  # fmt: skip
 
@@ -44,22 +44,6 @@ def cached() -> Iterator[None]:
         yield
     finally:
         _cache.reset(token)
-
-
-class ModuleDict(Module):
-    """Hold modules by name; `forward` is the owner's business."""
-
-    def __getitem__(self, key: str) -> Any:
-        return self._modules[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._modules
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __len__(self) -> int:
-        return len(self._modules)
 
 
 class ParametrizationList(ModuleList):

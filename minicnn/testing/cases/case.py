@@ -126,6 +126,7 @@ class ModuleCase:
         inputs: the shapes of its inputs; whole numbers, as labels, are given as they are.
         loss: what is applied to its output.
         torch: whether `torch.nn` has the same layer.
+        order: how often it can be differentiated.
     """
 
     kind: str
@@ -134,6 +135,7 @@ class ModuleCase:
     inputs: tuple[Shape | Array, ...]
     loss: Callable[..., Any] | None = None
     torch: bool = True
+    order: int = 2
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.name}"
@@ -159,7 +161,11 @@ class ModuleCase:
 
 
 def layer(
-    name: str, make: Callable[[Any], Any], *inputs: Shape | Array, torch: bool = True
+    name: str,
+    make: Callable[[Any], Any],
+    *inputs: Shape | Array,
+    torch: bool = True,
+    order: int = 2,
 ) -> ModuleCase:
     """Make a row for a layer: `layer("padded", lambda nn: nn.Conv2d(2, 3, 3), (2, 2, 4, 3))`."""
-    return ModuleCase(type(make(nn)).__name__, name, make, inputs, torch=torch)
+    return ModuleCase(type(make(nn)).__name__, name, make, inputs, torch=torch, order=order)

@@ -239,7 +239,7 @@ LAYERS = [
           (2, 3), (2, 3), (2, 3)),
     # torch's gradient is right only through a log_softmax
     layer("padded", lambda nn: nn.CTCLoss(), (5, 3, 4), SPELLED, *map(np.array, LENGTHS),
-          torch=False),
+          torch=False, order=1),
     layer("absolute", lambda nn: nn.PairwiseDistance(1, keepdim=True), (2, 3), (2, 3)),
     layer("of channels", lambda nn: nn.CosineSimilarity(1), (2, 3, 2), (2, 3, 2)),
 ]  # fmt: skip

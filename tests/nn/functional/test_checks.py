@@ -22,7 +22,7 @@ def test_whole_numbers_are_no_floating_point_numbers(dtype):
 
 def test_one_type_for_all_that_are_given():
     check_one_type("op", input=zeros(1), weight=zeros(2), bias=None)
-    with pytest.raises(DTypeError, match="op: .* got input float32, bias float64"):
+    with pytest.raises(DTypeError, match=r"op: .* got input float32, bias float64"):
         check_one_type("op", input=zeros(1), weight=None, bias=zeros(1, dtype=np.float64))
 
 
