@@ -26,16 +26,21 @@ if TYPE_CHECKING:
     from minicnn.differentiable import Op
 
 
-TORCH_NAMES = ("input", "other")
+TORCH_NAMES = (("input",), ("other", "exponent"))
 """What PyTorch calls the first and the second tensor: `mul(x, other=y)` is `mul(x, y)`."""
+
+NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+"""What NumPy calls a setting, which PyTorch accepts too: `sum(x, axis=1)`."""
 
 
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split a call into tensors and settings; settings end up as plain values or arrays."""
     settings = {**op.setting_defaults, **kwargs}
-    if len(args) < len(op.tensor_names):
-        names = TORCH_NAMES[len(args) : len(op.tensor_names)]
+    for names in TORCH_NAMES[len(args) : len(op.tensor_names)]:
         args = (*args, *(settings.pop(name) for name in names if name in settings))
+    for name, numpy_name in NUMPY_NAMES.items():
+        if numpy_name in settings and name in op.setting_defaults:
+            settings[name] = settings.pop(numpy_name)
     tensors = args if op.variadic else args[: len(op.tensor_names)]
     extra = args[len(tensors) :]
     if len(extra) > len(op.setting_names):

@@ -8,7 +8,7 @@
     ├── DeviceError      (RuntimeError)               arrays on different devices, or none there
     ├── AlgorithmError   (ValueError)                 unknown algorithm, or it does not serve
     ├── ArgumentError    (RuntimeError, ValueError)   a setting out of its range
-    ├── IndexOutOfRange  (IndexError)                 a dimension or position that is not there
+    ├── IndexOutOfRange  (IndexError, RuntimeError)   a dimension or position that is not there
     ├── GradientError    (RuntimeError)               no gradient, a freed graph, a changed value
     │   └── AnomalyError                              the first NaN or Inf, and who made it
     ├── DataError        (RuntimeError)               a data set that is missing or damaged
@@ -49,7 +49,7 @@ class ArgumentError(MinicnnError, RuntimeError, ValueError):
     """A setting out of its range."""
 
 
-class IndexOutOfRange(MinicnnError, IndexError):
+class IndexOutOfRange(MinicnnError, IndexError, RuntimeError):
     """A dimension or position that is not there."""
 
 

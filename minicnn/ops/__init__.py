@@ -88,7 +88,8 @@ def _method(op: Op[Any]) -> Callable[..., Any]:
 
 FAMILIES = (
     activation, arithmetic, broadcast, comparison, diagonal, einsum, elementwise, extremes,
-    indexing, join, linear, norm, rearrange, recurrent, reduce, scan, scatter, shape, sorting, special,
+    indexing, join, linear, norm, rearrange, recurrent, reduce, scan, scatter, shape, sorting,
+    special,
 )  # fmt: skip
 """Where the public functions of tensors are; `__all__` of each file names them."""
 

@@ -13,7 +13,7 @@ from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.arithmetic import limit, maximum, where
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import gt, le, logical_not
-from minicnn.ops.elementwise import abs, exp, floating
+from minicnn.ops.elementwise import abs, cast, exp, floating
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating, sum
 from minicnn.ops.shape import reshape
@@ -267,32 +267,37 @@ def hardsigmoid(input: Any) -> Any:
 
 
 @differentiable
-def softmax(x: Array, /, dim: int) -> Array:
+def softmax(x: Array, /, dim: int, dtype: Any = None) -> Array:
     """y[i] = e^x[i] / sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    y = _shifted("softmax", x, dim)
+    y = _shifted("softmax", x, dim, dtype)
     np.exp(y, out=y)
     y /= y.sum(axis=dim, keepdims=True)
     return y
 
 
 @softmax.gradient(saves="y")
-def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
-    return lambda: y * (dy - sum(dy * y, dim, keepdim=True))
+def _(dy: Array, y: Array, x: Array, *, dim: int, dtype: Any) -> Gradients:
+    return lambda: _in_type_of(x, y * (dy - sum(dy * y, dim, keepdim=True)))
 
 
 @differentiable
-def log_softmax(x: Array, /, dim: int) -> Array:
+def log_softmax(x: Array, /, dim: int, dtype: Any = None) -> Array:
     """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    y = _shifted("log_softmax", x, dim)
+    y = _shifted("log_softmax", x, dim, dtype)
     y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
     return y
 
 
 @log_softmax.gradient(saves="y")
-def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
-    return lambda: dy - exp(y) * sum(dy, dim, keepdim=True)
+def _(dy: Array, y: Array, x: Array, *, dim: int, dtype: Any) -> Gradients:
+    return lambda: _in_type_of(x, dy - exp(y) * sum(dy, dim, keepdim=True))
 
 
-def _shifted(op: str, x: Array, dim: int) -> Array:
+def _shifted(op: str, x: Array, dim: int, dtype: Any) -> Array:
+    x = x if dtype is None else x.astype(dtype)
     only_floating(op, x)
     return np.asarray(x - x.max(axis=dimension(op, dim, x.ndim), keepdims=True, initial=-np.inf))
+
+
+def _in_type_of(x: Any, dx: Any) -> Any:
+    return dx if dx.dtype == x.dtype else cast(dx, x.dtype)

@@ -15,6 +15,7 @@ from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq, ge, gt, isnan, lt
 from minicnn.ops.elementwise import cast, exp, floating, floor, log, no_slope, trunc
+from minicnn.ops.indexing import nonzero
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 
@@ -275,16 +276,31 @@ def _(dy: Array, y: Array, a: Array, b: Array, *, condition: Array) -> Gradients
     )
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """Return a where the condition holds, else b; a and b are tensors or numbers.
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """Return values of input where the condition holds, else of other: tensors or numbers.
+
+    y[i] = input[i] if condition[i] else other[i]
+
+    Without input and other, the positions where the condition holds, one tensor per dimension.
 
     >>> import minicnn
     >>> minicnn.where(minicnn.tensor([True, False]), minicnn.tensor([1.0, 2.0]), 0.0)
     tensor([1., 0.])
+
+    Raises:
+        DTypeError: the condition is not boolean.
+        ArgumentError: one of input and other is missing.
     """
-    if isinstance(condition, Tensor) and not (isinstance(a, Tensor) or isinstance(b, Tensor)):
-        a = Tensor(np.asarray(a, np.float32 if isinstance(a, float) else None))
-    return select(a, b, condition=np.array(values_of(condition), dtype=bool))
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    if input is None or other is None:
+        raise ArgumentError("where: input and other are needed, or neither of them")
+    holds = np.array(values_of(condition))
+    if holds.dtype not in (bool, np.uint8):
+        raise DTypeError(f"where: condition must be boolean, got {holds.dtype}; compare it first")
+    if isinstance(condition, Tensor) and not any(isinstance(x, Tensor) for x in (input, other)):
+        input = Tensor(np.asarray(input, np.float32 if isinstance(input, float) else None))
+    return select(input, other, condition=holds.astype(bool))
 
 
 @differentiable

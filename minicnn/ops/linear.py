@@ -141,7 +141,12 @@ def dot(input: Any, tensor: Any) -> Any:
     return matmul(input, tensor)
 
 
-vdot = dot  # they differ for complex numbers only
+def vdot(input: Any, other: Any) -> Any:
+    """Return the product of two vectors; it differs from `dot` for complex numbers only.
+
+    y = sum_i a[i] * b[i]
+    """
+    return dot(input, other)
 
 
 def inner(input: Any, other: Any) -> Any:

@@ -12,6 +12,7 @@ from minicnn.differentiable import Op
 LEFT_OUT = {
     "size_average", "reduce", "out", "_stacklevel", "foreach", "fused", "capturable", "device",
     "differentiable", "memory_format", "layout", "pin_memory", "generator", "names", "sparse",
+    "min_value", "max_value", "_weight", "_freeze",
 }  # fmt: skip
 """What is deprecated in torch, or speaks of how and where it computes."""
 
@@ -31,7 +32,7 @@ def arguments_of_torch(function, name):
         if argument == "*":
             by_keyword = True
         elif argument in LEFT_OUT:
-            by_keyword = by_keyword or argument in ("size_average", "reduce")
+            by_keyword = by_keyword or argument in ("size_average", "reduce", "_stacklevel", "out")
         else:
             arguments[argument] = default
             if by_keyword:
@@ -101,8 +102,9 @@ def difference(ours, theirs, name, without=()):
     if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
         return None
     if isinstance(ours, Op):  # it takes its tensors under these names too
-        names = dict(zip(ours.tensor_names, TORCH_NAMES, strict=False))
-        parameters = {names.get(name, name): p for name, p in parameters.items()}
+        for own, known in zip(ours.tensor_names, TORCH_NAMES, strict=False):
+            torch_name = next((n for n in known if n in arguments), known[0])
+            parameters = {torch_name if n == own else n: p for n, p in parameters.items()}
     mine = [p for p in parameters if p != "self" and (p in arguments or p not in LEFT_OUT)]
     positional = [n for n in mine if parameters[n].kind is not inspect.Parameter.KEYWORD_ONLY]
     if set(arguments) - set(mine) or (exact and set(positional) - set(arguments)):

@@ -106,12 +106,19 @@ def test_every_name_is_in_torch_unless_it_is_ours(torch, listed):
     assert {name.rpartition(".")[2] for name in missing} == OURS & set(listed)
 
 
+LOOSE_HELP = {
+    "broadcast_to", "concatenate", "gumbel_softmax", "one_hot", "searchsorted", "tril_indices",
+    "triu_indices", "true_divide",
+}  # fmt: skip
+"""torch's help names arguments that torch does not take, or that are without effect there."""
+
+
 def test_arguments_of_functions_are_those_of_torch(torch, listed):
     found = [
         difference(function, found_in(torch, name), operator.name)
         for operator in listed.values()
         for name, function in operator.functions.items()
-        if operator.name not in OURS
+        if operator.name not in OURS | LOOSE_HELP
     ]
     assert [words for words in found if words is not None] == []
 

@@ -118,4 +118,5 @@ def median_by_sorting(x: Array, *, windows: Windows) -> Array:
     middle = np.broadcast_to((count - 1).clip(0) // 2, cells.shape[1:])
     if x.dtype.kind == "f":
         middle = np.where(np.isnan(cells).any(axis=0), len(cells) - 1, middle)  # NaN comes last
-    return np.take_along_axis(order, middle[None], axis=0)[0]
+    winner: Array = np.take_along_axis(order, middle[None], axis=0)[0]
+    return winner

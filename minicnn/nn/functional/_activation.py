@@ -12,7 +12,6 @@ import numpy as np
 from minicnn import random
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.ops import activation, extremes
-from minicnn.ops.elementwise import cast
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating
 from minicnn.ops.shape import chunk, reshape
@@ -306,7 +305,7 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     Raises:
         ArgumentError: no dimension is named; it is not guessed.
     """
-    return activation.softmax(_in_type(input, dtype), _named_dim("softmax", dim))
+    return activation.softmax(input, _named_dim("softmax", dim), dtype)
 
 
 def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
@@ -317,7 +316,7 @@ def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     Raises:
         ArgumentError: no dimension is named; it is not guessed.
     """
-    return activation.softmax(-_in_type(input, dtype), _named_dim("softmin", dim))
+    return activation.softmax(-input, _named_dim("softmin", dim), dtype)
 
 
 def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
@@ -328,7 +327,7 @@ def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any
     Raises:
         ArgumentError: no dimension is named; it is not guessed.
     """
-    return activation.log_softmax(_in_type(input, dtype), _named_dim("log_softmax", dim))
+    return activation.log_softmax(input, _named_dim("log_softmax", dim), dtype)
 
 
 def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, *, dim: int = -1) -> Any:
@@ -348,10 +347,6 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, *, dim: int 
     largest = np.zeros_like(values)
     np.put_along_axis(largest, values.argmax(dim, keepdims=True), 1, dim)
     return Tensor(largest - values) + soft
-
-
-def _in_type(input: Any, dtype: Any) -> Any:
-    return input if dtype is None else cast(input, np.dtype(dtype))
 
 
 def _named_dim(op: str, dim: int | None) -> int:

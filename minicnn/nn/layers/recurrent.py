@@ -372,8 +372,8 @@ class LSTM(_Recurrent):
     def _run(
         self, x: Any, states: list[Any], weights: dict[str, Any], steps: Steps
     ) -> tuple[Any, list[Any]]:
-        gates = affine(x, weights["weight_ih"], _both_biases(weights))
-        both = recurrent.lstm(gates, *states, weights["weight_hh"], weights["weight_hr"], steps)
+        gates, (h, c) = affine(x, weights["weight_ih"], _both_biases(weights)), states
+        both = recurrent.lstm(gates, h, c, weights["weight_hh"], weights["weight_hr"], steps)
         wide = self.proj_size or self.hidden_size
         y, c = both[:, :wide], both[:, wide:]
         return y, [y, c]

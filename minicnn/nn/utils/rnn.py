@@ -44,7 +44,8 @@ class PackedSequence(NamedTuple):
     def lengths(self) -> Array:
         """The length of each sequence, the longest first."""
         sizes = self.batch_sizes.array
-        return (sizes[:, None] > np.arange(sizes[0])).sum(axis=0)
+        lengths: Array = (sizes[:, None] > np.arange(sizes[0])).sum(axis=0)
+        return lengths
 
 
 def pack_padded_sequence(

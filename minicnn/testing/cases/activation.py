@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from minicnn.nn import functional as F
-from minicnn.testing.cases.case import Case, both, functional, layer, positive
+from minicnn.testing.cases.case import Case, both, functional, layer, positive, repeatable
 
 
 def _in_place(name: str, given: tuple[float, ...], nn: Any) -> Any:
@@ -81,6 +81,10 @@ ROWS = [
     both("softmax", "nothing", lambda m, x: m.softmax(x, 1), (0, 3)),
     both("softmax", "a single value", lambda m, x: m.softmax(x, 0), ()),
     functional("softmax", "of negatives", "softmin", (2, 3), dim=1),
+    Case("softmax", "drawn", repeatable(lambda x: F.gumbel_softmax(x, tau=0.7)), ((3, 4),),
+         through="gumbel_softmax"),
+    Case("softmax", "drawn along rows", repeatable(lambda x: F.gumbel_softmax(x, dim=0)), ((3, 2),),
+         through="gumbel_softmax"),
     both("log_softmax", "columns", lambda m, x: m.log_softmax(x, 1), (2, 3)),
     both("log_softmax", "rows", lambda m, x: x.log_softmax(0), (2, 3)),
     both("log_softmax", "far apart", lambda m, x: m.log_softmax(x * 60, -1), (2, 3)),

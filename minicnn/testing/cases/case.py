@@ -88,6 +88,20 @@ def distinct_arrays(shapes: Sequence[Shape], key: str) -> list[Array]:
     ]
 
 
+def repeatable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a random function draw the same numbers in every call, and use up none."""
+
+    def call(*inputs: Any) -> Any:
+        state = random.default.get_state()
+        random.manual_seed(0)
+        try:
+            return function(*inputs)
+        finally:
+            random.default.set_state(state)
+
+    return call
+
+
 def both(
     op: str,
     name: str,
@@ -142,12 +156,7 @@ class ModuleCase:
 
     def module(self) -> nn.Module:
         """Build the module, the same each time; no parameter keeps a special value as 0 or 1."""
-        state = random.default.get_state()
-        random.manual_seed(0)
-        try:
-            module: nn.Module = self.make(nn)
-        finally:
-            random.default.set_state(state)
+        module: nn.Module = repeatable(self.make)(nn)
         rng = np.random.default_rng(zlib.crc32(str(self).encode()))
         for parameter in module.parameters():
             parameter.array += rng.uniform(-0.2, 0.2, parameter.shape).astype(parameter.dtype)

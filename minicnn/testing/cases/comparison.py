@@ -35,5 +35,9 @@ PLAIN = [
     plain("isfinite", "special", lambda m, x: m.isfinite(_special(m, x)), (3, 4)),
     plain("signbit", "signed", lambda m, x: m.signbit(x), (2, 3)),
     plain("isclose", "within a tenth", lambda m, a, b: m.isclose(a, b, atol=0.5), (2, 3), (2, 3)),
+    plain("equal", "to itself", lambda m, x: m.tensor(m.equal(x, x * 1)), (2, 3)),
+    plain("equal", "to another", lambda m, a, b: m.tensor(m.equal(a, b)), (2, 3), (2, 3)),
+    plain("allclose", "far", lambda m, a, b: m.tensor(m.allclose(a, b)), (2, 3), (2, 3)),
+    plain("allclose", "near", lambda m, a, b: m.tensor(m.allclose(a, b, atol=9.0)), (2, 3), (3,)),
     plain("isclose", "itself", lambda m, x: m.isclose(x, x), (2, 3)),
 ]

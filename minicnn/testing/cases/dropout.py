@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from minicnn.nn import functional as F
 from minicnn.ops.dropout import keep
-from minicnn.testing.cases.case import Case, layer
+from minicnn.testing.cases.case import Case, Shape, layer, repeatable
 
 MASK = np.array([[True, False, True], [False, False, True]])
 CHANNELS = np.array([[[True], [False]], [[False], [True]]])
+
+
+
+def drawn(op: str, kind: str, x: Shape) -> Case:
+    """Make a row for a dropout that draws the same mask in every call."""
+    function = repeatable(partial(getattr(F, kind), p=0.4, training=True))
+    return Case(op, kind, function, (x,), through=kind)
+
 
 ROWS = [
     Case("keep", "mask", lambda x: keep(x, MASK, 1.25), ((2, 3),),
          lambda torch, x: x * torch.tensor(MASK) * 1.25),
     Case("keep", "mask of channels", lambda x: keep(x, CHANNELS, 2.0), ((2, 2, 3),),
          lambda torch, x: x * torch.tensor(CHANNELS) * 2.0),
+    drawn("keep", "dropout", (3, 4)),
+    drawn("keep", "dropout1d", (2, 3, 2)),
+    drawn("keep", "dropout2d", (2, 3, 2, 1)),
+    drawn("keep", "dropout3d", (2, 2, 1, 2, 2)),
+    drawn("keep", "alpha_dropout", (3, 4)),
+    drawn("keep", "feature_alpha_dropout", (2, 3, 2)),
 ]  # fmt: skip
 
 LAYERS = [
