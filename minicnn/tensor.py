@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from minicnn.errors import DTypeError, GradientError, ShapeError
+from minicnn.hooks import RemovableHandle
 from minicnn_kernels.arrays import Array, device_of, is_floating
 
 if TYPE_CHECKING:
@@ -188,17 +189,16 @@ class Tensor:
 
     # --- differentiation -------------------------------------------------------------------
 
-    def register_hook(self, hook: Hook) -> Callable[[], None]:
+    def register_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(gradient)` whenever the gradient of this tensor has been computed.
 
-        What the hook returns, if not None, takes the gradient's place.  Returns a function
-        that removes the hook.
+        What the hook returns, if not None, takes the gradient's place.  Returns a handle
+        whose `remove()` takes the hook away.
         """
         if not self.requires_grad:
             raise GradientError("register_hook: this tensor does not require grad")
         hooks = self._hooks if self.node is None else self.node.hooks
-        hooks.append(hook)
-        return lambda: hooks.remove(hook) if hook in hooks else None
+        return RemovableHandle(hooks, hook)
 
     def retain_grad(self) -> None:
         """Keep `.grad` on this tensor although it is not a leaf."""
@@ -245,8 +245,8 @@ class Tensor:
     def __hash__(self) -> int:  # by identity: == compares element by element
         return id(self)
 
-    def __format__(self, specification: str) -> str:
-        return format(self.item() if self.ndim == 0 else str(self), specification)
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec) if self.ndim else format(self.item(), spec)
 
     def __repr__(self) -> str:
         values = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4)

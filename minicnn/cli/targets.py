@@ -25,13 +25,12 @@ class Check(NamedTuple):
 
 def names() -> dict[str, list[str]]:
     """Return the names that can be asked for, kind by kind."""
-    from minicnn.testing.cases import CASES
     from minicnn.testing.modules import layer_cases, model_cases
-    from minicnn.testing.operations import operations
+    from minicnn.testing.operations import functions, operations
 
     return {
         "operations": sorted(operations()),
-        "functions of minicnn.nn.functional": sorted({c.through for c in CASES if c.through}),
+        "functions": sorted(functions() - operations().keys()),
         "layers": sorted({case.kind for case in layer_cases()}),
         "models": sorted({case.kind for case in model_cases()}),
     }

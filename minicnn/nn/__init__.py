@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minicnn.nn import functional, init, utils
-from minicnn.nn.containers import ModuleDict, ModuleList, Sequential
+from minicnn.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from minicnn.nn.layers.activation import *
 from minicnn.nn.layers.convolution import *
 from minicnn.nn.layers.distance import *

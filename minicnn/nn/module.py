@@ -11,6 +11,7 @@ import numpy as np
 from minicnn import anomaly, factories
 from minicnn.backprop import no_grad
 from minicnn.errors import DTypeError, ShapeError
+from minicnn.hooks import RemovableHandle
 from minicnn.nn.parameter import Parameter
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import Array, is_floating
@@ -42,6 +43,7 @@ class Module:
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter | None] = {}
         self._buffers: dict[str, Tensor | None] = {}
+        self._non_persistent_buffers: set[str] = set()
         self._modules: dict[str, Module | None] = {}
         self._forward_pre_hooks: list[Callable[..., Any]] = []
         self._forward_hooks: list[Callable[..., Any]] = []
@@ -70,7 +72,7 @@ class Module:
                 )
             tables[table][name] = None
         elif name in tables.get("_buffers", ()):
-            self.register_buffer(name, value)
+            self.register_buffer(name, value, name not in self._non_persistent_buffers)
         else:
             object.__setattr__(self, name, value)
 
@@ -84,6 +86,7 @@ class Module:
         for table in ("_parameters", "_buffers", "_modules"):
             if name in self.__dict__[table]:
                 del self.__dict__[table][name]
+                self._non_persistent_buffers.discard(name)
                 return
         object.__delattr__(self, name)
 
@@ -95,8 +98,13 @@ class Module:
         self.__dict__.pop(name, None)
         self._parameters[name] = param
 
-    def register_buffer(self, name: str, tensor: Tensor | Array | None) -> None:
-        """Add a tensor that belongs to the state but is not learned, such as a running mean."""
+    def register_buffer(
+        self, name: str, tensor: Tensor | Array | None, persistent: bool = True
+    ) -> None:
+        """Add a tensor that moves with the module but is not learned, such as a running mean.
+
+        One that is not persistent is left out of `state_dict`.
+        """
         self.__dict__.pop(name, None)
         if not (tensor is None or isinstance(tensor, (Tensor, np.ndarray))):
             raise DTypeError(
@@ -104,9 +112,22 @@ class Module:
                 f"got {type(tensor).__name__}"
             )
         self._buffers[name] = Tensor(tensor) if isinstance(tensor, np.ndarray) else tensor
+        if persistent:
+            self._non_persistent_buffers.discard(name)
+        else:
+            self._non_persistent_buffers.add(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """Add a submodule under a name, as assigning an attribute does."""
+        """Add a submodule under a name, as assigning an attribute does.
+
+        Raises:
+            DTypeError: it is neither a module nor None.
+        """
+        if not (module is None or isinstance(module, Module)):
+            raise DTypeError(
+                f"{type(self).__name__}: submodule {name!r} must be a Module or None, got "
+                f"{type(module).__name__}"
+            )
         self._modules[name] = module
 
     add_module = register_module
@@ -139,21 +160,19 @@ class Module:
                 result = replaced
         return result
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, inputs)` before forward; what it returns replaces the inputs.
 
-        Returns a function that removes the hook.
+        Returns a handle whose `remove()` takes the hook away.
         """
-        self._forward_pre_hooks.append(hook)
-        return _remover(self._forward_pre_hooks, hook)
+        return RemovableHandle(self._forward_pre_hooks, hook)
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, inputs, result)` after forward; what it returns replaces the result.
 
-        Returns a function that removes the hook.
+        Returns a handle whose `remove()` takes the hook away.
         """
-        self._forward_hooks.append(hook)
-        return _remover(self._forward_hooks, hook)
+        return RemovableHandle(self._forward_hooks, hook)
 
     # --- going over the tree ---------------------------------------------------------------
 
@@ -225,13 +244,13 @@ class Module:
     # --- state -----------------------------------------------------------------------------
 
     def state_dict(self, prefix: str = "") -> OrderedDict[str, Tensor]:
-        """Return all parameters and buffers by name, sharing memory with the module."""
+        """Return all parameters and persistent buffers by name, sharing memory with the module."""
         state: OrderedDict[str, Tensor] = OrderedDict()
         for path, module in self._walk(prefix.removesuffix(".")):
-            for table in (module._parameters, module._buffers):
-                for name, tensor in table.items():
-                    if tensor is not None:
-                        state[f"{path}.{name}" if path else name] = tensor.detach()
+            passing = module._buffers.keys() & module._non_persistent_buffers
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and name not in passing:
+                    state[f"{path}.{name}" if path else name] = tensor.detach()
         return state
 
     def load_state_dict(
@@ -342,10 +361,6 @@ class Module:
             return f"{type(self).__name__}({''.join(own)})"
         lines = [line.replace("\n", "\n  ") for line in (*own, *children)]
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
-
-
-def _remover(hooks: list[Any], hook: Any) -> Callable[[], None]:
-    return lambda: hooks.remove(hook) if hook in hooks else None
 
 
 def _named_members(

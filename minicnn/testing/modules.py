@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import models, nn
+from minicnn.nn import layers as layer_files
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
 from minicnn.nn import functional as F
@@ -47,8 +48,9 @@ MODELS = [
 
 def layers() -> dict[str, type[nn.Module]]:
     """Find every class in `minicnn.nn` that computes something, by name."""
-    found = pkgutil.walk_packages(nn.__path__, f"{nn.__name__}.")
-    values = [value for module in found for value in vars(import_module(module.name)).values()]
+    found = pkgutil.iter_modules(layer_files.__path__, f"{layer_files.__name__}.")
+    values = list(vars(nn.containers).values())
+    values += [value for module in found for value in vars(import_module(module.name)).values()]
     return {
         value.__name__: value
         for value in values

@@ -52,8 +52,15 @@ def operations() -> dict[str, Op[Any]]:
     return {op.name: op for op in all_operations() if op.gradient_function is not None}
 
 
+def functions() -> set[str]:
+    """Name the public functions that rows with a gradient are written with."""
+    public = {name for family in families.FAMILIES for name in family.__all__}
+    of_minicnn = {name for case in CASES for name in case.names & public}
+    return of_minicnn | {case.through for case in CASES if case.through}
+
+
 def cases_of(name: str) -> list[Case]:
-    """Return the rows for an operation, for a function of `nn.functional`, or the row of a name.
+    """Return the rows for an operation, for a public function, or the row of a name.
 
     For an operation that no row names, inputs are guessed; if it takes none of them, there is
     nothing to return.
@@ -65,13 +72,15 @@ def cases_of(name: str) -> list[Case]:
         ArgumentError: nothing has this name.
     """
     rows = [case for case in CASES if name in (case.op, case.through, str(case))]
+    if not rows and name in functions():
+        rows = [case for case in CASES if name in case.names]
     if rows:
         return rows
     known = operations()
     if name in known:
         guess = guessed_case(known[name])
         return [] if guess is None else [guess]
-    names = {*known, *(case.through for case in CASES if case.through), *map(str, CASES)}
+    names = {*known, *functions(), *map(str, CASES)}
     close = difflib.get_close_matches(name, names, n=3)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "see operations()"
     raise ArgumentError(f"cases_of: there is no operation {name!r}; {hint}")

@@ -79,8 +79,8 @@ def run(capsys, *arguments):
         (("mine.py::affine",), 1, "gradcheck FAIL  mine.py::affine(x [4, 3], w [3, 2])"),
         (("mine.py::rounded", "--shape", "3"), 3, "gradcheck INCONCLUSIVE  mine.py::rounded(x"),
         (("mine.py::rounded", "--shape", "3", "--allow-inconclusive"), 0, "gradcheck INCONCLUSIVE"),
-        (("tanh",), 0, "pass  tanh: signed"),
-        (("tanh", "--order", "2", "--mode", "fast"), 0, "pass  the gradient of tanh: signed"),
+        (("cosh",), 0, "pass  cosh: signed"),
+        (("cosh", "--order", "2", "--mode", "fast"), 0, "pass  the gradient of cosh: signed"),
         (("--model", "lenet5: modern", "--budget", "0.1"), 0, "pass  lenet5: modern"),
         (("mine.py::drawn",), 0, "pass  mine.py::drawn(x [3], scale [])"),
     ],
@@ -97,13 +97,13 @@ def test_the_worst_verdict_of_several_counts(capsys):
     code, out, _ = run(capsys, *one, "--shape", "3")
     assert code == 3
     assert out.splitlines()[-1].startswith("2 checks: 1 pass, 0 fail, 1 inconclusive, ")
-    code, out, _ = run(capsys, "tanh", "mine.py::rounded", "mine.py::relu", "--shape", "3")
+    code, out, _ = run(capsys, "cosh", "mine.py::rounded", "mine.py::relu", "--shape", "3")
     assert code == 3
-    assert run(capsys, "mine.py::affine", "tanh")[0] == 1
+    assert run(capsys, "mine.py::affine", "cosh")[0] == 1
 
 
 def test_targets_may_stand_on_both_sides_of_an_option(capsys):
-    code, out, _ = run(capsys, "tanh", "--seed", "3", "sigmoid")
+    code, out, _ = run(capsys, "cosh", "--seed", "3", "sinh")
     assert code == 0
     assert "2 checks: 2 pass" in out
 
@@ -120,7 +120,7 @@ def test_a_failure_says_what_and_how_to_repeat(capsys):
     [
         ("mine.py::affine", "--seed", "4", "--budget", "0.5"),
         ("mine.py::rounded", "--shape", "2,2", "--rtol", "1e-9"),
-        ("tanh: signed", "--eps", "1e-14"),  # rounding is all there is
+        ("cosh: signed", "--eps", "1e-14"),  # rounding is all there is
     ],
 )
 def test_the_repeat_line_repeats(capsys, arguments):
@@ -141,7 +141,7 @@ def test_the_repeat_line_repeats(capsys, arguments):
     [
         ((), "name what to check"),
         (("conv2",), "did you mean conv2d"),
-        (("tanh", "conv: grops"), "did you mean conv: groups"),
+        (("cosh", "conv: grops"), "did you mean conv: groups"),
         (("--model", "lenet"), "did you mean lenet5"),
         (("--model",), "expected one argument"),
         (("mine.py::rel",), "did you mean relu"),
@@ -149,15 +149,15 @@ def test_the_repeat_line_repeats(capsys, arguments):
         (("mine.py::relu",), "minicnn gradcheck mine.py::relu --shape 2,3"),
         (("mine.py::relu", "--shape", "2;3"), "'2;3' is no shape; write it as 2,3,5,5"),
         (("mine.py::relu", "--shape=-2,3"), "'-2,3' is no shape"),
-        (("tanh", "--shape", "2"), "operations have sample inputs"),
-        (("tanh", "--seed", "-1"), "--seed must be at least 0, got -1"),
-        (("tanh", "--rtol", "-1"), "rtol must not be negative, got -1.0"),
-        (("tanh", "--eps", "nan"), "eps must not be negative, got nan"),
-        (("tanh", "--budget", "nan"), "--budget must be at least 0 seconds"),
-        (("tanh", "--mode", "slow"), "invalid choice: 'slow'"),
-        (("tanh", "--order", "3"), "invalid choice: 3"),
-        (("tanh", "--json", "."), "--json: . is a folder; name a file"),
-        (("tanh", "--fast"), "unrecognized arguments: --fast"),
+        (("cosh", "--shape", "2"), "operations have sample inputs"),
+        (("cosh", "--seed", "-1"), "--seed must be at least 0, got -1"),
+        (("cosh", "--rtol", "-1"), "rtol must not be negative, got -1.0"),
+        (("cosh", "--eps", "nan"), "eps must not be negative, got nan"),
+        (("cosh", "--budget", "nan"), "--budget must be at least 0 seconds"),
+        (("cosh", "--mode", "slow"), "invalid choice: 'slow'"),
+        (("cosh", "--order", "3"), "invalid choice: 3"),
+        (("cosh", "--json", "."), "--json: . is a folder; name a file"),
+        (("cosh", "--fast"), "unrecognized arguments: --fast"),
         (("--all", "--planted"), "choose one of --all, --planted"),
         (("--planted", "no_such"), "no planted mistake 'no_such'"),
         (("--planted", "conv2d_stride_ignord"), "did you mean conv2d_stride_ignored"),
@@ -174,7 +174,7 @@ def test_mistakes(capsys, tmp_path, arguments, message):
 
 
 def test_a_mistake_in_the_last_target_stops_the_first(capsys):
-    code, out, _ = run(capsys, "tanh", "conv2d", "mine.py::rel")
+    code, out, _ = run(capsys, "cosh", "conv2d", "mine.py::rel")
     assert (code, out) == (2, "")
 
 
@@ -200,7 +200,7 @@ def test_shapes():
 
 def test_json_holds_every_check(capsys, tmp_path):
     path = tmp_path / "new" / "out.json"
-    code, _, _ = run(capsys, "mine.py::affine", "tanh", "--json", str(path))
+    code, _, _ = run(capsys, "mine.py::affine", "cosh", "--json", str(path))
     assert code == 1
     found = json.loads(path.read_text())
     assert [check["verdict"] for check in found["checks"]] == ["fail", "pass"]
@@ -211,7 +211,7 @@ def test_json_holds_every_check(capsys, tmp_path):
 
 def test_html_is_one_page_with_every_map(capsys, tmp_path):
     path = tmp_path / "out.html"
-    run(capsys, "mine.py::affine", "tanh", "--html", str(path))
+    run(capsys, "mine.py::affine", "cosh", "--html", str(path))
     text = path.read_text()
     assert text.count("<html") == 1
     assert text.count("<h2>") == 2
@@ -220,9 +220,9 @@ def test_html_is_one_page_with_every_map(capsys, tmp_path):
 
 def test_a_file_that_cannot_be_written_is_no_wrong_gradient(capsys, tmp_path):
     (tmp_path / "taken").touch()
-    code, out, err = run(capsys, "tanh", "--json", str(tmp_path / "taken" / "out.json"))
+    code, out, err = run(capsys, "cosh", "--json", str(tmp_path / "taken" / "out.json"))
     assert code == 2
-    assert out.startswith("pass  tanh")  # the result is not lost
+    assert out.startswith("pass  cosh")  # the result is not lost
     assert "taken" in err
 
 
@@ -237,7 +237,7 @@ def test_list(capsys):
 
 
 def test_all_with_something_that_has_no_inputs(capsys, monkeypatch):
-    monkeypatch.setattr(targets, "everything", lambda order: targets.own_checks("tanh", order))
+    monkeypatch.setattr(targets, "everything", lambda order: targets.own_checks("cosh", order))
     monkeypatch.setattr(targets, "unchecked", lambda: [])
     assert run(capsys, "--all")[0] == 0
     monkeypatch.setattr(targets, "unchecked", lambda: ["newcomer"])
@@ -249,7 +249,7 @@ def test_all_with_something_that_has_no_inputs(capsys, monkeypatch):
 def test_lines_come_as_they_are_known():
     """A pipe sees the first line before the last check is done, and no bar."""
     process = subprocess.run(
-        [sys.executable, "-m", "minicnn", "gradcheck", "tanh", "sigmoid"],
+        [sys.executable, "-m", "minicnn", "gradcheck", "cosh", "sinh"],
         capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert (process.returncode, process.stderr) == (0, "")
@@ -265,7 +265,7 @@ def test_help_teaches_by_examples(capsys):
 
 def test_a_reader_that_goes_away_is_no_error():
     process = subprocess.run(
-        f'"{sys.executable}" -m minicnn gradcheck tanh sigmoid relu | true',
+        f'"{sys.executable}" -m minicnn gradcheck cosh sigmoid relu | true',
         shell=True, capture_output=True, text=True,
     )  # fmt: skip
     assert process.stderr == ""

@@ -11,7 +11,9 @@ import minicnn
 from minicnn.ops import recurrent
 from minicnn.ops.recurrent import gru, gru_by_steps, lstm, lstm_by_steps, rnn, rnn_by_steps
 from minicnn.tensor import Tensor
-from minicnn.testing.cases.recurrent import EVEN, RAGGED
+
+RAGGED = [slice(0, 3), slice(3, 5), slice(5, 6)]  # sequences of 3, 2 and 1 steps
+EVEN = [slice(0, 2), slice(2, 4), slice(4, 6)]
 
 STEPS = {
     "even": (EVEN, 2), "ragged": (RAGGED, 3), "even, backwards": (EVEN[::-1], 2),

@@ -48,17 +48,17 @@ def test_layers_are_the_public_modules_that_compute():
     assert {"Conv2d", "BatchNorm2d", "CrossEntropyLoss", "Sequential"} <= found.keys()
     assert not {"Module", "ModuleList", "Parameter"} & found.keys()
     public = {name for name, value in vars(nn).items() if isinstance(value, type)}
-    assert found.keys() == public - {"Module", "ModuleList", "Parameter"}
+    assert found.keys() == public - {"Module", "ModuleDict", "ModuleList", "Parameter"}
 
 
 def test_a_later_layer_and_a_later_model_are_missed(monkeypatch):
-    class Softsign(nn.Module):
+    class Doubled(nn.Module):
         def forward(self, x):
-            return x / (1 + minicnn.abs(x))
+            return 2 * x
 
-    monkeypatch.setattr(nn_layers, "Softsign", Softsign, raising=False)
+    monkeypatch.setattr(nn_layers.activation, "Doubled", Softsign, raising=False)
     monkeypatch.setitem(models._BUILDERS, "alexnet", None)
-    assert layers_without_case() == ["Softsign"]
+    assert layers_without_case() == ["Doubled"]
     assert models_without_case() == ["alexnet"]
 
 
@@ -89,13 +89,16 @@ def test_no_parameter_is_0_or_1_or_like_another():
 def test_inputs_are_floating_or_given():
     x, labels = module_cases_of("NLLLoss")[0].arrays()
     assert x.dtype == np.float64
-    assert labels is modules.LABELS
+    assert labels.dtype == np.int64
     (images,) = module_cases_of("lenet5")[0].arrays()
     assert images.shape == (2, 1, 32, 32)
 
 
 def test_rows_by_kind_and_by_name():
-    assert [case.name for case in module_cases_of("Dropout")] == ["in training", "in evaluation"]
+    assert [case.name for case in module_cases_of("Dropout")][:2] == [
+        "in training",
+        "in evaluation",
+    ]
     assert [case.name for case in module_cases_of("lenet5: modern")] == ["modern"]
     assert not module_cases_of("BatchNorm2d: in evaluation")[0].module().training
     with pytest.raises(ArgumentError, match=r"no sample of 'Linea'; did you mean 'Linear"):
@@ -114,7 +117,7 @@ class WrongScale(nn.Module):
 
 
 def test_a_layer_that_forgets_a_parameter_fails_by_its_name():
-    case = ModuleCase("WrongScale", "detached", WrongScale, ((2, 3),))
+    case = ModuleCase("WrongScale", "detached", lambda nn: WrongScale(), ((2, 3),))
     with pytest.raises(GradcheckError) as error:
         check_module(case)
     report = error.value.report
@@ -128,10 +131,10 @@ def test_the_loss_of_a_row_is_applied():
     def two_numbers(y):
         return y.sum(), (y * y).sum()
 
-    report = check_module(ModuleCase("Tanh", "with loss", nn.Tanh, ((2, 3),), two_numbers))
+    report = check_module(ModuleCase("Tanh", "with loss", lambda nn: nn.Tanh(), ((2, 3),), two_numbers))
     assert report.verdict == "pass"
     with pytest.raises(ArgumentError, match="must return a floating-point Tensor"):
-        check_module(ModuleCase("Tanh", "without", nn.Tanh, ((2, 3),), lambda y: None))
+        check_module(ModuleCase("Tanh", "without", lambda nn: nn.Tanh(), ((2, 3),), lambda y: None))
 
 
 def test_the_loss_of_a_model_is_cross_entropy():

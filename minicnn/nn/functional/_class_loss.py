@@ -209,11 +209,16 @@ def _of_label(input: Any, labels: Labels, dim: int) -> Any:
 
 
 def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
-    """Reduce losses, without those that are ignored; the mean is weighted."""
+    """Reduce losses, without those that are ignored; the mean is weighted.
+
+    The mean of none is NaN; its gradient is 0 if all labels are ignored, as PyTorch's.
+    """
     if not labels.used.all():
         losses = where(labels.used, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
+    if not labels.used.any():
+        return sum(losses) + float("nan")
     return sum(losses) / (labels.total_weight() or float("nan"))
 
 

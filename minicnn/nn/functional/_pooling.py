@@ -458,5 +458,6 @@ def _lp_pool(
     elif norm_type == -inf:
         y = pooling.min_pool(x, windows)
     else:
-        y = arithmetic.pow(pooling.avg_pool(x, windows) * windows.cells, 1 / norm_type)
+        total = pooling.avg_pool(x, windows) * windows.cells
+        y = arithmetic.pow(total, 1 / norm_type)
     return squeeze(y, 0) if unbatched else y

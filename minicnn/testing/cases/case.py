@@ -140,7 +140,7 @@ class ModuleCase:
         inputs: the shapes of its inputs; whole numbers, as labels, are given as they are.
         loss: what is applied to its output.
         torch: whether `torch.nn` has the same layer.
-        order: how often it can be differentiated.
+        order: how often it can be differentiated; 0 where its gradient is another on purpose.
     """
 
     kind: str

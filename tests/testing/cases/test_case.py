@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.testing.cases.case import Case, Positive, both, distinct_arrays, layer, positive
+from minicnn.testing.cases.case import (
+    Case,
+    Positive,
+    both,
+    distinct_arrays,
+    functional,
+    layer,
+    plain,
+    positive,
+    repeatable,
+)
 
 
 @pytest.mark.parametrize("shapes", [[(2, 3)], [(4,), (2, 2)], [(1,)], [(3, 3), ()], [(7,)]])
@@ -61,10 +71,32 @@ def test_both_hands_out_the_library():
     assert case.inputs == ((3,),)
 
 
-def test_layer_calls_the_function_of_that_name_with_the_settings():
-    case = layer("pad_with", "one side", "pad", (2,), pad=(1, 0), value=7.0)
+def test_functional_calls_the_function_of_that_name_with_the_settings():
+    case = functional("pad_with", "one side", "pad", (2,), pad=(1, 0), value=7.0)
     np.testing.assert_array_equal(case.function(minicnn.tensor([1.0, 2.0])).numpy(), [7, 1, 2])
-    functional = SimpleNamespace(pad=lambda x, **settings: (x, settings))
-    torch = SimpleNamespace(nn=SimpleNamespace(functional=functional))
+    library = SimpleNamespace(pad=lambda x, **settings: (x, settings))
+    torch = SimpleNamespace(nn=SimpleNamespace(functional=library))
     assert case.torch(torch, "x") == ("x", {"pad": (1, 0), "value": 7.0})
     assert case.through == "pad"
+
+
+def test_a_row_knows_the_names_it_is_written_with():
+    case = both("index", "turned", lambda m, x: m.rot90(x, 1, (0, 1)).flip(0), (2, 3))
+    assert {"index", "rot90", "flip"} <= case.names
+    assert {"pad", "pad_with"} <= functional("pad_with", "n", "pad", (2,), pad=(1, 0)).names
+
+
+def test_a_random_function_is_made_repeatable():
+    state = minicnn.random.default.get_state()
+    draw = repeatable(lambda x: minicnn.rand(3))
+    assert draw(0).tolist() == draw(0).tolist()
+    assert minicnn.random.default.get_state() == state
+
+
+def test_a_plain_row_and_a_layer():
+    case = plain("argmax", "rows", lambda m, x: m.argmax(x, 1), (2, 3))
+    assert case.public
+    assert case.function(np.array([[1.0, 3.0, 2.0]])).tolist() == [1]
+    row = layer("padded", lambda nn: nn.Conv2d(1, 2, 3), (1, 1, 4, 4), torch=False, order=1)
+    assert (row.kind, str(row), row.torch, row.order) == ("Conv2d", "Conv2d: padded", False, 1)
+    assert isinstance(row.module(), minicnn.nn.Conv2d)
