@@ -10,10 +10,17 @@ tensor([2., 4., 6.])
 
 from __future__ import annotations
 
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from numpy import bool_ as bool
-from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
+from numpy import finfo, float16, float32, float64, iinfo, int8, int16, int32, int64, uint8
+from numpy import float16 as half
+from numpy import float32 as float
+from numpy import float64 as double
+from numpy import int16 as short
+from numpy import int32 as int
+from numpy import int64 as long
 
 from minicnn import errors, random
 from minicnn.anomaly import detect_anomaly
@@ -21,21 +28,33 @@ from minicnn.backprop import enable_grad, grad, is_grad_enabled, no_grad
 from minicnn.differentiable import differentiable
 from minicnn.factories import (
     arange,
+    as_tensor,
+    bernoulli,
+    empty,
+    empty_like,
     eye,
     from_dlpack,
     from_numpy,
     full,
+    full_like,
+    is_tensor,
     linspace,
+    logspace,
+    multinomial,
+    normal,
     ones,
     ones_like,
     rand,
+    rand_like,
     randint,
     randn,
+    randn_like,
     randperm,
     tensor,
     zeros,
     zeros_like,
 )
+from minicnn.grad_mode import inference_mode, set_grad_enabled
 from minicnn.ops.activation import *
 from minicnn.ops.arithmetic import *
 from minicnn.ops.broadcast import *
@@ -47,6 +66,7 @@ from minicnn.ops.extremes import *
 from minicnn.ops.indexing import *
 from minicnn.ops.join import *
 from minicnn.ops.linear import *
+from minicnn.ops.methods import is_floating_point
 from minicnn.ops.norm import *
 from minicnn.ops.rearrange import *
 from minicnn.ops.recurrent import *

@@ -36,11 +36,8 @@ NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split a call into tensors and settings; settings end up as plain values or arrays."""
     settings = {**op.setting_defaults, **kwargs}
-    for names in TORCH_NAMES[len(args) : len(op.tensor_names)]:
-        args = (*args, *(settings.pop(name) for name in names if name in settings))
-    for name, numpy_name in NUMPY_NAMES.items():
-        if numpy_name in settings and name in op.setting_defaults:
-            settings[name] = settings.pop(numpy_name)
+    if kwargs:
+        args = _renamed(op, args, settings)
     tensors = args if op.variadic else args[: len(op.tensor_names)]
     extra = args[len(tensors) :]
     if len(extra) > len(op.setting_names):
@@ -56,6 +53,16 @@ def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ..
                 raise GradientError(f"{op.name}: no gradient flows to {name}; use .detach()")
             settings[name] = value.array
     return tensors, settings
+
+
+def _renamed(op: Op[Any], args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
+    """Take tensors and settings under their other names out of the settings."""
+    for names in TORCH_NAMES[len(args) : len(op.tensor_names)]:
+        args = (*args, *(settings.pop(name) for name in names if name in settings))
+    for name, numpy_name in NUMPY_NAMES.items():
+        if numpy_name in settings and name in op.setting_defaults:
+            settings[name] = settings.pop(numpy_name)
+    return args
 
 
 def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
@@ -80,6 +87,11 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
         )
     if floats:
         return [v.astype(floats[0], copy=False) if hasattr(v, "dtype") else v for v in values]
+    whole = {array.dtype for array in arrays if array.ndim and array.dtype.kind in "iu"}
+    if len(whole) == 1:  # a single whole number follows the type of the others
+        (dtype,) = whole
+        single = [hasattr(v, "dtype") and v.ndim == 0 and v.dtype.kind in "iu" for v in values]
+        return [v.astype(dtype) if s else v for v, s in zip(values, single, strict=True)]
     return values
 
 
@@ -104,11 +116,14 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     except OverflowError as error:
         raise ArgumentError(f"{op.name}: {error}; convert the tensor with .to(dtype)") from None
     except TypeError as error:
-        if not str(error).startswith(
-            ("ufunc", "numpy boolean")
-        ):  # a call with wrong settings stays a TypeError
-            raise
-        types = " and ".join(str(array.dtype) for array in arrays if hasattr(array, "dtype"))
+        from_numpy = str(error).startswith(("ufunc", "numpy boolean"))
+        if not (from_numpy or any(array is None for array in arrays)):
+            raise  # a call with wrong settings stays a TypeError
+        types = " and ".join(
+            "None" if array is None else str(array.dtype)
+            for array in arrays
+            if array is None or hasattr(array, "dtype")
+        )
         raise DTypeError(f"{op.name}: does not take {types}") from None
 
 

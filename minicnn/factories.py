@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn import random
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
-from minicnn.tensor import Tensor
+from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating, to_device
 
 
@@ -44,6 +44,21 @@ def tensor(
     if dtype is None and array.dtype == np.float64 and not typed:
         array = array.astype(np.float32)
     return Tensor(to_device(array, device), requires_grad=requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+    """Return data as a tensor; a tensor or an array is copied only if its type must change."""
+    if isinstance(data, np.ndarray) and data.dtype.kind in "fiub":
+        data = from_numpy(data)
+    if not isinstance(data, Tensor):
+        return tensor(data, dtype, device or "cpu")
+    same: Tensor = data.to(dtype=dtype, device=device)
+    return same
+
+
+def is_tensor(obj: Any) -> bool:
+    """Say whether this is a Tensor."""
+    return isinstance(obj, Tensor)
 
 
 def from_numpy(array: Any) -> Tensor:
@@ -85,6 +100,14 @@ def ones(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool
     return _finish(array, dtype, device, requires_grad)
 
 
+def empty(
+    *size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
+    """Return a tensor whose values are whatever the memory held."""
+    array = np.empty(_shape("empty", *size), dtype or np.float32)
+    return _finish(array, dtype, device, requires_grad)
+
+
 def full(
     size: Any, fill_value: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
@@ -103,6 +126,16 @@ def zeros_like(other: Tensor, dtype: Any = None) -> Tensor:
 def ones_like(other: Tensor, dtype: Any = None) -> Tensor:
     """Return ones of the shape, type and device of another tensor."""
     return Tensor(np.ones_like(other.array, dtype=dtype))
+
+
+def empty_like(other: Tensor, dtype: Any = None) -> Tensor:
+    """Return memory, not set, of the shape, type and device of another tensor."""
+    return Tensor(np.empty_like(other.array, dtype=dtype))
+
+
+def full_like(other: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+    """Return one value everywhere, in the shape, type and device of another tensor."""
+    return Tensor(np.full_like(other.array, fill_value, dtype=dtype))
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
@@ -135,6 +168,15 @@ def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
     return _finish(np.linspace(start, end, count), dtype, "cpu", False)
 
 
+def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
+    """Return base to the power of `steps` values evenly spaced from start to end."""
+    (count,) = _shape("logspace", steps)
+    return _finish(np.logspace(start, end, count, base=base), dtype, "cpu", False)
+
+
+# --- random ---------------------------------------------------------------------------------------
+
+
 def rand(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return uniform random numbers in [0, 1) from the global generator."""
     shape, kind = _shape("rand", *size), _floating("rand", dtype)
@@ -161,6 +203,16 @@ def randn(
     return _finish(array, kind, device, requires_grad)
 
 
+def rand_like(other: Tensor, dtype: Any = None) -> Tensor:
+    """Return uniform random numbers in [0, 1) in the shape, type and device of another tensor."""
+    return rand(other.shape, dtype=dtype or other.dtype, device=other.device)
+
+
+def randn_like(other: Tensor, dtype: Any = None) -> Tensor:
+    """Return normal random numbers in the shape, type and device of another tensor."""
+    return randn(other.shape, dtype=dtype or other.dtype, device=other.device)
+
+
 def randint(low: int = 0, high: Any = None, size: Any = None, dtype: Any = None) -> Tensor:
     """Return random integers in [low, high) from the global generator.
 
@@ -184,3 +236,81 @@ def randperm(n: int) -> Tensor:
     """Return the numbers 0 to n - 1 in random order."""
     (count,) = _shape("randperm", n)
     return Tensor(random.default.numpy_generator().permutation(count))
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
+    """Return normal random numbers, each with the mean and the deviation of its place.
+
+    Raises:
+        ArgumentError: a deviation is negative.
+        ShapeError: the shapes of mean and std do not broadcast.
+        DTypeError: they are no floats, or there is no size, which numbers need and tensors exclude.
+    """
+    tensors = [value for value in (mean, std) if isinstance(value, Tensor)]
+    if (size is None) != bool(tensors):
+        raise DTypeError("normal: needs either a tensor for mean or std, or a size")
+    kind = _floating("normal", tensors[0].dtype if tensors else None)
+    means, deviations = values_of(mean), values_of(std)
+    if not np.all(deviations >= 0):
+        raise ArgumentError(f"normal: std must not be negative, got {deviations}")
+    try:
+        shape = np.broadcast_shapes(np.shape(means), np.shape(deviations))
+    except ValueError:
+        raise ShapeError(
+            f"normal: mean {np.shape(means)} and std {np.shape(deviations)} do not broadcast"
+        ) from None
+    numbers = random.default.numpy_generator().standard_normal(
+        shape if size is None else _shape("normal", size)
+    )
+    return Tensor((means + deviations * numbers).astype(kind))
+
+
+def bernoulli(input: Tensor, p: float | None = None) -> Tensor:
+    """Return 1 with the probability in each place of the input, or with p, else 0.
+
+    Raises:
+        ArgumentError: a probability is not in [0, 1].
+        DTypeError: the probabilities are no floats.
+    """
+    kind = _floating("bernoulli", input.dtype) if p is None else input.dtype
+    probability = input.array if p is None else np.float64(p)
+    if not np.all((probability >= 0) & (probability <= 1)):
+        raise ArgumentError("bernoulli: probabilities must lie in [0, 1]")
+    drawn = random.default.numpy_generator().random(input.shape) < probability
+    return Tensor(drawn.astype(kind))
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
+    """Draw indices, each with a probability in proportion to its weight in the input.
+
+    Without replacement, weights are divided by exponential random numbers and the largest
+    quotients win, which is the same as drawing one after the other.
+    Shapes: weights (C) or (N, C), indices (num_samples) or (N, num_samples).
+
+    Raises:
+        ArgumentError: a weight is negative or not finite, all of a row are 0, or there are fewer
+            weights than samples.
+        ShapeError, DTypeError: the weights are no vector or matrix of floats.
+    """
+    kind = np.dtype(input.dtype)
+    if not is_floating(kind):
+        raise DTypeError(f"multinomial: weights must be floating-point, got {kind}")
+    if input.ndim not in (1, 2) or input.shape[-1] == 0:
+        raise ShapeError(f"multinomial: weights must be (C) or (N, C), got {input.shape}")
+    weights = input.array.astype(np.float64)
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(axis=-1).all():
+        raise ArgumentError("multinomial: weights must be finite, at least 0, and not all 0")
+    count = input.shape[-1]
+    if num_samples < 1 or (num_samples > count and not replacement):
+        raise ArgumentError(
+            f"multinomial: cannot draw num_samples={num_samples} of {count} weights; "
+            f"replacement=True may draw one twice"
+        )
+    generator = random.default.numpy_generator()
+    if not replacement:
+        quotients = weights / generator.standard_exponential(weights.shape)
+        return Tensor(np.argsort(-quotients, axis=-1)[..., :num_samples])
+    total = weights.cumsum(axis=-1)
+    shares = (total / total[..., -1:])[..., None, :]
+    numbers = generator.random((*weights.shape[:-1], num_samples))[..., None]
+    return Tensor((numbers >= shares).sum(axis=-1))

@@ -236,3 +236,12 @@ def test_the_owner_is_found_through_views_of_views():
 )
 def test_what_is_no_array_is_its_own_owner(value):
     assert arguments.owner(value) is value
+
+
+def test_a_single_whole_number_follows_the_type_of_the_others(torch):
+    for dtype in ("uint8", "int32", "bool"):
+        values = np.array([1, 0], dtype)
+        ours = Tensor(values) + Tensor(np.array(2))
+        theirs = torch.tensor(values) + torch.tensor(2)
+        assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
+        assert ours.tolist() == theirs.tolist()

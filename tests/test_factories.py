@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from refusals import refused
 
 import minicnn
 from minicnn import random
@@ -316,3 +317,120 @@ def test_an_unknown_device_is_refused(device):
     for make in (minicnn.zeros, minicnn.ones, minicnn.rand, minicnn.randn):
         with pytest.raises(DeviceError, match="unknown device"):
             make(2, device=device)
+
+
+# --- other tensors and numbers --------------------------------------------------------------------
+
+
+def test_what_is_made_without_chance_is_as_in_torch(torch):
+    def made(m):
+        whole, half = m.tensor([[1, 2, 3]]), m.tensor([0.5], dtype=m.float64)
+        yield m.full_like(whole, 2.5)
+        yield m.full_like(half, 7)
+        yield m.full_like(whole, 1, dtype=m.bool)
+        yield m.as_tensor([1.0, 2.0])
+        yield m.as_tensor(np.ones(2))
+        yield m.as_tensor(whole, dtype=m.float32)
+        yield m.as_tensor([1, 2], dtype=m.half)
+        yield m.logspace(0, 2, 3)
+        yield m.logspace(0, 3, 4, base=2)
+        yield m.logspace(0, 3, 4, 2.0, dtype=m.float64)
+        yield m.zeros_like(m.empty(2, 3, dtype=m.int16))
+        yield m.zeros_like(m.empty((2, 0)))
+        yield m.zeros_like(m.empty_like(half))
+        yield m.zeros_like(m.rand_like(half))
+        yield m.zeros_like(m.randn_like(whole, dtype=m.float32))
+        yield m.zeros_like(m.normal(half, 1.0))
+        yield m.zeros_like(m.normal(0.0, 1.0, (2, 3)))
+        yield m.normal(m.tensor([1.0, 2.0]), m.tensor(0.0))
+        yield m.bernoulli(m.tensor([0.0, 1.0, 1.0], dtype=m.float64))
+        yield m.bernoulli(whole, 1.0)
+        yield m.multinomial(m.tensor([0.0, 3.0]), 1)
+        yield m.multinomial(m.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]), 2, replacement=True)
+
+    for ours, theirs in zip(made(minicnn), made(torch), strict=True):
+        assert ours.tolist() == theirs.tolist()
+        assert str(theirs.dtype) == f"torch.{ours.dtype}"
+
+
+def test_as_tensor_copies_nothing_it_need_not():
+    array, made = np.ones(2), minicnn.ones(2)
+    assert minicnn.as_tensor(array).array is array
+    assert minicnn.as_tensor(made) is made
+    assert minicnn.as_tensor(array, dtype=minicnn.float32).dtype == "float32"
+
+
+def test_what_is_a_tensor():
+    assert minicnn.is_tensor(minicnn.ones(1))
+    assert not minicnn.is_tensor(np.ones(1))
+
+
+def test_normal_numbers_have_the_means_and_deviations_of_their_places():
+    mean, std = minicnn.tensor([[-5.0], [5.0]]), minicnn.full((2, 4000), 2.0)
+    drawn = minicnn.normal(mean, std).array
+    np.testing.assert_allclose(drawn.mean(axis=1), [-5, 5], atol=0.2)
+    np.testing.assert_allclose(drawn.std(axis=1), 2, atol=0.2)
+
+
+def test_bernoulli_numbers_follow_their_probabilities():
+    drawn = minicnn.bernoulli(minicnn.full((4000,), 0.3))
+    assert set(drawn.tolist()) == {0.0, 1.0}
+    assert drawn.array.mean() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_indices_are_drawn_in_proportion_to_their_weights(replacement):
+    weights = minicnn.tensor([[1.0, 0.0, 3.0]] * 4000)
+    drawn = minicnn.multinomial(weights, 2, replacement).array
+    assert drawn.shape == (4000, 2)
+    assert drawn.dtype == np.int64
+    assert 1 not in drawn
+    assert (drawn[:, 0] == 2).mean() == pytest.approx(0.75, abs=0.03)
+    of_second = (drawn[:, 1] == 2).mean()
+    assert of_second == pytest.approx(0.75 if replacement else 0.25, abs=0.03)
+
+
+def test_the_seed_decides_what_is_drawn():
+    def drawn():
+        random.manual_seed(3)
+        half = minicnn.full((5,), 0.5)
+        yield minicnn.normal(half)
+        yield minicnn.bernoulli(half)
+        yield minicnn.multinomial(half, 3)
+        yield minicnn.rand_like(half)
+        yield minicnn.randn_like(half)
+        yield half.normal_(1, 2)
+        yield half.uniform_(1, 2)
+
+    first, second = ([x.tolist() for x in drawn()] for _ in range(2))
+    assert first == second
+
+
+REFUSED = [
+    refused("types of no float", lambda m: m.rand_like(m.tensor([1])), "int64"),
+    refused("whole means", lambda m: m.normal(m.tensor([1])), "int64"),
+    refused("no size", lambda m: m.normal(0.0, 1.0), "size"),
+    refused("a negative deviation", lambda m: m.normal(0.0, -1.0, (2,)), "std"),
+    refused("negative deviations", lambda m: m.normal(m.zeros(2), -m.ones(2)), "std"),
+    refused("other shapes", lambda m: m.normal(m.zeros(2), m.ones(3)), "(2,)", "(3,)"),
+    refused("no probability", lambda m: m.bernoulli(m.tensor([2.0])), "[0, 1]"),
+    refused("whole probabilities", lambda m: m.bernoulli(m.tensor([1])), "int64"),
+    refused("no weight", lambda m: m.multinomial(m.tensor([0.0, 0.0]), 1), "weights"),
+    refused("negative weights", lambda m: m.multinomial(m.tensor([-1.0, 2.0]), 1), "weights"),
+    refused("whole weights", lambda m: m.multinomial(m.tensor([1]), 1), "int64"),
+    refused("a cube of weights", lambda m: m.multinomial(m.ones(1, 1, 2), 1), "(1, 1, 2)"),
+    refused("too many", lambda m: m.multinomial(m.ones(2), 3), "num_samples=3"),
+    refused("none", lambda m: m.multinomial(m.ones(2), 0), "num_samples=0"),
+    refused("steps below 0", lambda m: m.logspace(0, 1, -1), "logspace"),
+    refused("a negative deviation in place", lambda m: m.ones(2).normal_(0, -1), "std"),
+    refused("bounds the wrong way", lambda m: m.ones(2).uniform_(2, 1), "[2, 1)"),
+    refused("whole numbers in place", lambda m: m.tensor([1]).normal_(), "int64"),
+    refused("a leaf in place", lambda m: m.ones(2, requires_grad=True).uniform_(), "uniform_"),
+    refused("a stride beyond", lambda m: m.ones(2).stride(1), "stride"),
+    refused("not a tensor", lambda m: m.is_floating_point(3), "int"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSED, ids=str)
+def test_bad_arguments_are_refused_as_by_torch(refusal, torch):
+    refusal.check(torch)

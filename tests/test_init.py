@@ -29,6 +29,15 @@ def test_the_types_are_those_of_numpy():
     assert minicnn.bool is np.bool_
 
 
+def test_the_short_names_of_types_and_numbers_are_those_of_torch(torch):
+    for name in ("float", "double", "half", "long", "int", "short"):
+        assert str(getattr(torch, name)) == f"torch.{getattr(minicnn, name).__name__}"
+    assert (minicnn.pi, minicnn.e, minicnn.inf) == (torch.pi, torch.e, torch.inf)
+    assert np.isnan(minicnn.nan)
+    assert minicnn.finfo(minicnn.float).eps == torch.finfo(torch.float).eps
+    assert minicnn.iinfo(minicnn.short).max == torch.iinfo(torch.short).max
+
+
 def test_the_version_is_that_of_the_installed_package():
     try:
         installed = importlib.metadata.version("minicnn")

@@ -247,10 +247,10 @@ def test_hooks_run_in_order_and_each_sees_what_the_last_returned():
 
 def test_a_removed_hook_is_not_called_and_may_be_removed_again():
     x, seen = leaf(1.0), []
-    remove = x.register_hook(lambda g: seen.append(g.item()))
+    handle = x.register_hook(lambda g: seen.append(g.item()))
     (x * 2).backward()
-    remove()
-    remove()
+    handle.remove()
+    handle.remove()
     (x * 2).backward()
     assert seen == [2.0]
 
@@ -260,9 +260,9 @@ def test_a_hook_may_remove_itself():
 
     def once(gradient):
         seen.append(gradient.item())
-        remove()
+        handle.remove()
 
-    remove = x.register_hook(once)
+    handle = x.register_hook(once)
     x.register_hook(lambda g: g * 2)
     (x * 2).backward()
     (x * 2).backward()
@@ -447,3 +447,19 @@ def test_values_of():
     assert values_of(array) is array
     assert values_of((x, slice(None), (x,))) == (x.array, slice(None), (x.array,))
     assert values_of(None) is None
+
+
+def test_a_hook_lives_for_a_block():
+    x, seen = leaf(1.0), []
+    with x.register_hook(lambda g: seen.append(g.item())):
+        (x * 2).backward()
+    (x * 3).backward()
+    assert seen == [2.0]
+
+
+def test_only_a_single_number_can_be_formatted_as_one(torch):
+    for m in (torch, minicnn):
+        assert f"{m.tensor(3.0):.2f}" == "3.00"
+        assert f"{m.tensor([3.0])}" == "tensor([3.])"
+        with pytest.raises(TypeError, match="format"):
+            format(m.tensor([3.0]), ".2f")

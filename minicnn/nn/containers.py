@@ -37,12 +37,13 @@ class _ModulesInOrder(Module):
             raise IndexOutOfRange(f"insert: index {index} is not in [{-len(self)}, {len(self)}]")
         modules = list(self)
         modules.insert(index, module)
+        self.append(module)  # checks it
         return self._hold(modules)
 
     def _hold(self, modules: list[Any]) -> Self:
         """Replace all modules by these, named by their numbers."""
-        self._modules = _ModulesInOrder().extend(modules)._modules
-        return self
+        self._modules.clear()
+        return self.extend(modules)
 
     def pop(self, index: int | slice) -> Any:
         """Take the module at `index` out and return it; those left are numbered anew."""

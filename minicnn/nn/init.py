@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from math import erf, prod, sqrt
 
+import numpy as np
+
 from minicnn import random
 from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError, ShapeError
@@ -120,6 +122,54 @@ def trunc_normal_(
         values[outside] = generator.normal(mean, std, int(outside.sum()))
     with no_grad():
         tensor.copy_(values)
+    return tensor
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fill a matrix with ones on the diagonal, zeros elsewhere: a linear layer changes nothing."""
+    if tensor.ndim != 2:
+        raise ShapeError(f"eye_: needs a matrix, got shape {tensor.shape}")
+    rows, columns = tensor.shape
+    with no_grad():
+        tensor.copy_(np.eye(rows, columns))
+    return tensor
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill a kernel (O, C, ...) with a 1 in the middle of w[c,c]: a convolution changes nothing.
+
+    Raises:
+        ShapeError: it is no kernel of 1 to 3 sides, or O is no multiple of groups.
+    """
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ShapeError(
+            f"dirac_: needs a kernel (O, C, ...) of 1 to 3 sides, O a multiple of groups={groups}, "
+            f"got {tensor.shape}"
+        )
+    values = np.zeros(tensor.shape)
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    of_group = tensor.shape[0] // groups
+    for group in range(groups):
+        for channel in range(min(of_group, tensor.shape[1])):
+            values[(group * of_group + channel, channel, *middle)] = 1
+    with no_grad():
+        tensor.copy_(values)
+    return tensor
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill with rows, or columns if these are fewer, at right angles and of length `gain`.
+
+    All dimensions but the first count as one.  Paper: Saxe et al. 2013, arXiv:1312.6120.
+    """
+    if tensor.ndim < 2:
+        raise ShapeError(f"orthogonal_: needs 2 dimensions or more, got shape {tensor.shape}")
+    rows, columns = tensor.shape[0], prod(tensor.shape[1:])
+    long, short = max(rows, columns), min(rows, columns)
+    q, r = np.linalg.qr(random.default.numpy_generator().standard_normal((long, short)))
+    q = q * np.sign(np.diagonal(r))  # makes all such matrices equally likely
+    with no_grad():
+        tensor.copy_(gain * (q if rows >= columns else q.T).reshape(tensor.shape))
     return tensor
 
 

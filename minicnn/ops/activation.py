@@ -12,7 +12,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.arithmetic import limit, maximum, where
 from minicnn.ops.broadcast import unbroadcast
-from minicnn.ops.comparison import gt, le, logical_not
+from minicnn.ops.comparison import gt, le, logical_not, lt
 from minicnn.ops.elementwise import abs, cast, exp, floating
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating, sum
@@ -149,7 +149,8 @@ def elu(x: Array, /, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) 
 
 @elu.gradient(saves="x")
 def _(dy: Array, y: Array, x: Array, *, alpha: float, scale: float, rate: float) -> Gradients:
-    slope = exp(limit(x, None, 0) * rate) * scale
+    below_0 = -float(np.finfo(x.dtype).tiny)  # at 0 itself the curvature is the line's, 0
+    slope = exp(limit(x, None, below_0) * rate) * scale
     if alpha * rate == 1:  # then there is no kink at 0
         return lambda: dy * slope
     below = (values_of(x) <= 0).astype(x.dtype)
@@ -261,6 +262,18 @@ def gelu_by_tanh(input: Any) -> Any:
 def hardsigmoid(input: Any) -> Any:
     """y = min(max(x + 3, 0), 6) / 6."""
     return hardtanh(input + 3, 0.0, 6.0) / 6
+
+
+@differentiable
+def hardswish(x: Array, /) -> Array:
+    """y = x * min(max(x + 3, 0), 6) / 6."""
+    return x * (np.clip(x + 3, 0, 6) / 6)
+
+
+@hardswish.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    slope = where(le(x, -3), 0.0, where(lt(x, 3), x / 3 + 0.5, 1.0))
+    return lambda: dy * slope
 
 
 # --- over several values --------------------------------------------------------------------------

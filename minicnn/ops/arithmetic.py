@@ -167,7 +167,7 @@ def pow(a: Array, b: Array, /) -> Array:
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     return (
         lambda: unbroadcast(dy * (b * a ** _lowered(b)), a),
-        lambda: unbroadcast(dy * y * _log_of_base(a), b),
+        lambda: unbroadcast(dy * y * _log_of_base(a, b), b),
     )
 
 
@@ -178,11 +178,13 @@ def _lowered(b: Any) -> Any:
     return b - 1 if b else 1
 
 
-def _log_of_base(a: Any) -> Any:
-    """Return ln a, but 0 at a == 0, where a^b stays 0 for every b > 0; NaN below."""
+def _log_of_base(a: Any, b: Any) -> Any:
+    """Return ln a, but 0 where a == 0 <= b, as a^b stays 0 for every b > 0; NaN below 0."""
     if hasattr(a, "shape"):
-        return log(where(eq(a, 0), 1.0, a))
-    return math.log(a) if a > 0 else 0.0 if a == 0 else math.nan
+        return log(where(eq(a, 0) & ge(b, 0), 1.0, a))
+    if a == 0:
+        return np.where(values_of(b) >= 0, 0.0, -np.inf).astype(b.dtype)
+    return math.log(a) if a > 0 else math.nan
 
 
 @differentiable
@@ -201,13 +203,14 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 
 @differentiable
 def atan2(a: Array, b: Array, /) -> Array:
-    """y = the angle in [-pi, pi] of the point with abscissa b and ordinate a."""
+    """y = the angle in [-pi, pi] of the point with abscissa b, ordinate a; gradient 0 at (0, 0)."""
     return np.arctan2(floating(a), floating(b))
 
 
 @atan2.gradient(saves="a b")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    scaled = dy / (a * a + b * b)
+    squared = a * a + b * b
+    scaled = dy / where(eq(squared, 0), 1.0, squared)
     return lambda: unbroadcast(scaled * b, a), lambda: unbroadcast(-scaled * a, b)
 
 

@@ -32,6 +32,20 @@ def ne(a: Array, b: Array, /) -> Array:
     return np.not_equal(a, b)
 
 
+def equals(a: Any, b: Any) -> Any:
+    """Return a == b for the operator: other than with `eq`, anything may stand on the right."""
+    return eq(a, b) if _is_operand(b) else NotImplemented
+
+
+def differs(a: Any, b: Any) -> Any:
+    """Return a != b for the operator: other than with `ne`, anything may stand on the right."""
+    return ne(a, b) if _is_operand(b) else NotImplemented
+
+
+def _is_operand(value: Any) -> bool:
+    return hasattr(value, "dtype") or isinstance(value, (int, float))
+
+
 @differentiable
 def lt(a: Array, b: Array, /) -> Array:
     """y = (a < b)."""

@@ -11,6 +11,7 @@ from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.broadcast import Shape
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import sum
+from minicnn.ops.shape import clone
 from minicnn.tensor import Tensor
 
 __all__ = [
@@ -81,7 +82,7 @@ def _two(op: str, dim1: int, dim2: int, ndim: int) -> tuple[int, int]:
 
 
 def diag(input: Any, diagonal: int = 0) -> Any:
-    """Return the diagonal of a matrix, or the matrix with a vector on its diagonal.
+    """Return a copy of the diagonal of a matrix, or the matrix with a vector on its diagonal.
 
     y[k] = x[k,k + diagonal], or y[k,k + diagonal] = x[k]
 
@@ -91,7 +92,7 @@ def diag(input: Any, diagonal: int = 0) -> Any:
     if input.ndim == 1:
         return diag_embed(input, diagonal)
     if input.ndim == 2:
-        return diagonal_of(input, diagonal, 0, 1)
+        return clone(diagonal_of(input, diagonal, 0, 1))
     raise ShapeError(f"diag: needs a vector or a matrix, got shape {input.shape}")
 
 

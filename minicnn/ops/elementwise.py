@@ -77,18 +77,23 @@ def abs(x: Array, /) -> Array:
 
 @abs.gradient(saves="x")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: dy * np.sign(values_of(x))
+    return lambda: dy * signs(values_of(x))
 
 
 @differentiable
 def sign(x: Array, /) -> Array:
-    """y = 1, 0 or -1 for x above, at or below 0; the gradient is 0."""
-    return x.copy() if x.dtype == bool else np.sign(x)
+    """y = 1, 0 or -1 for x above, at or below 0, and 0 for NaN; the gradient is 0."""
+    return x.copy() if x.dtype == bool else signs(x)
 
 
 @sign.gradient(saves="")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: no_slope(x)
+
+
+def signs(x: Array) -> Array:
+    """Return 1, 0 or -1 for values above, at or below 0; unlike for NumPy, NaN is neither."""
+    return ((x > 0).view(np.int8) - (x < 0).view(np.int8)).astype(x.dtype)
 
 
 def no_slope(x: Any) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
-from minicnn.ops.arithmetic import maximum, minimum
+from minicnn.ops.arithmetic import maximum, minimum, where
 from minicnn.ops.indexing import ValuesAndIndices, dimension, gather
 from minicnn.ops.reduce import Dims, axes, kept
 from minicnn.ops.shape import movedim, reshape, squeeze, view_as
@@ -97,7 +97,7 @@ def _not_empty(op: str, x: Any, dim: Dims) -> tuple[int, ...]:
     """Return the dimensions to reduce, if there is a value along each of them."""
     dims = axes(op, dim, x.ndim)
     if 0 in (x.shape[i] for i in dims):
-        kind = ShapeError if dim is None or dim == () else IndexOutOfRange
+        kind = ShapeError if dim in (None, (), []) else IndexOutOfRange
         raise kind(f"{op}: shape {x.shape} leaves no values to choose from")
     return dims
 
@@ -242,7 +242,11 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     values = np.atleast_1d(values_of(input))
     order = np.argsort(values, axis, kind="stable")
     ordered = np.take_along_axis(values, order, axis)
-    starts = np.diff(ordered, axis=axis, prepend=np.take(ordered, [0], axis) - 1) != 0
+    before = (slice(None),) * axis
+    starts = np.ones(ordered.shape, bool)
+    starts[(*before, slice(1, None))] = (
+        ordered[(*before, slice(1, None))] != ordered[(*before, slice(-1))]
+    )
     place = np.arange(ordered.shape[axis]).reshape(-1, *[1] * (values.ndim - axis - 1))
     run_start = np.maximum.accumulate(np.where(starts, place, 0), axis)
     best = np.argmax(place - run_start, axis, keepdims=True)
@@ -309,7 +313,9 @@ def _quantile(op: str, x: Any, q: Any, dim: int | None, keepdim: bool, interpola
     above = np.ceil(ranks).astype(np.intp)
     low = gather(last, -1, Tensor(np.take_along_axis(order, below, -1)))
     high = gather(last, -1, Tensor(np.take_along_axis(order, above, -1)))
-    y = low + (high - low) * (ranks - below).astype(x.dtype)  # (..., Q)
+    weight, gap = (ranks - below).astype(x.dtype), high - low
+    between = where(weight < 0.5, low + gap * weight, high - gap * (1 - weight))
+    y = where(weight == 0, low, between)  # (..., Q); inf - inf would be NaN
     rest = kept(x.shape, dims) if keepdim else _without(x.shape, dims)
     return view_as(movedim(y, -1, 0), (*shares.shape, *rest))
 

@@ -84,8 +84,9 @@ def grid_sample(x: Any, grid: Any, mode: str, padding_mode: str, align_corners: 
     weights = None
     for side, size in enumerate(image):
         along = view_as(index(grid, (..., -1 - side)), (pixels.shape[1],))
-        place, weight = _neighbours(along, size, mode, padding_mode, align_corners)
-        place = np.fmax(np.fmin(place, size), -1).astype(np.intp) + 1  # NaN lies outside
+        with np.errstate(all="ignore"):  # a point may be NaN or inf, and lies outside then
+            place, weight = _neighbours(along, size, mode, padding_mode, align_corners)
+        place = np.fmax(np.fmin(place, size), -1).astype(np.intp) + 1
         pixels = _each_with_each(np.add, pixels * (size + 2), place)
         weights = weight if weights is None else _each_with_each(operator.mul, weights, weight)
     with_border = pad_with(movedim(x, 1, 0), ((0, 0), (0, 0), *((1, 1),) * len(image)))

@@ -29,7 +29,10 @@ class ValuesAndIndices(NamedTuple):
 @differentiable
 def index(x: Array, /, where: Any) -> Array:
     """y = x[where], for slices, integers, and integer or boolean arrays."""
-    return x[where]
+    y = x[where]
+    if isinstance(y, np.generic):  # a copy of one value; the ellipsis makes it a view
+        return x[(*where, ...) if isinstance(where, tuple) else (where, ...)]
+    return y
 
 
 @index.gradient(saves="")
@@ -129,13 +132,31 @@ def get_item(x: Any, where: Any) -> Any:
         raise IndexOutOfRange(f"tensor[index]: shape {x.shape}: {error}") from None
 
 
+def values_at(x: Any, where: tuple[Array, ...]) -> Any:
+    """Return the values at arrays of positions: a copy, even of a single value."""
+    return index(x, where)
+
+
 def frozen(where: Any) -> Any:
     """Copy index arrays: the gradient uses them later, when the caller may have changed them."""
-    if isinstance(where, tuple):
-        return tuple(frozen(list(part) if isinstance(part, tuple) else part) for part in where)
-    if not isinstance(where, (Tensor, np.ndarray, list)):
-        return where
-    positions = np.array(values_of(where))
+    if isinstance(where, tuple) or is_list_of_indices(where):
+        return tuple(frozen_part(part) for part in where)
+    return frozen_part(where)
+
+
+def is_list_of_indices(where: Any) -> bool:
+    """Say whether PyTorch reads a list as a tuple: if it is short and holds more than numbers."""
+    parts = (Tensor, np.ndarray, list, tuple, slice, type(None), type(...))
+    return isinstance(where, list) and len(where) < 32 and any(isinstance(p, parts) for p in where)
+
+
+def frozen_part(part: Any) -> Any:
+    """Copy what names positions along a dimension, or is a mask, as bytes are to PyTorch too."""
+    if not isinstance(part, (Tensor, np.ndarray, list, tuple)):
+        return part
+    positions = np.array(values_of(list(part) if isinstance(part, tuple) else part))
+    if positions.dtype == np.uint8:
+        return positions.astype(bool)
     if positions.ndim == 0 and positions.dtype.kind in "iu":
         return positions.item()
     empty_list = positions.size == 0 and positions.dtype != bool
@@ -228,7 +249,7 @@ def positions_in(op: str, index: Any) -> Array:
     chosen = np.asarray(values_of(index))
     if chosen.dtype.kind not in "iu":
         raise DTypeError(f"{op}: index must hold integers, got {chosen.dtype}; use .long()")
-    return chosen
+    return chosen.astype(np.intp, copy=False)
 
 
 def check_inside(op: str, chosen: Array, size: int, first: int = 0) -> None:
@@ -335,7 +356,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
         IndexOutOfRange: a dimension or a position that is not there.
     """
     where = along("gather", input.shape, dim, index)
-    return get_item(input if input.ndim else get_item(input, None), where)
+    return values_at(input if input.ndim else get_item(input, None), where)
 
 
 def along(op: str, shape: Shape, dim: int, index: Any) -> tuple[Array, ...]:
@@ -364,7 +385,7 @@ def along(op: str, shape: Shape, dim: int, index: Any) -> tuple[Array, ...]:
 def at_every_place(chosen: Array, dim: int) -> tuple[Array, ...]:
     """Return the index that takes position chosen[i,j] along `dim` at each place i, j."""
     if chosen.ndim == 0:
-        return (chosen,)
+        return (np.array(chosen),)
     grids = np.ogrid[tuple(slice(n) for n in chosen.shape)]
     return tuple(np.array(chosen) if i == dim else grid for i, grid in enumerate(grids))
 
@@ -408,7 +429,7 @@ def take(input: Any, index: Any) -> Any:
     """
     chosen, size = positions_in("take", index), prod(input.shape)
     check_inside("take", chosen, size, first=-size)
-    return get_item(input.reshape(-1), chosen)
+    return values_at(input.reshape(-1), (np.array(chosen),))
 
 
 # --- where a condition holds ----------------------------------------------------------------------

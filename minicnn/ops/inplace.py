@@ -102,19 +102,23 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
     return method
 
 
-def in_place(function: Any) -> Callable[..., Tensor]:
-    """Make the method that writes what `function` computes over its tensor: `add_` of `add`."""
-    name = function.__name__
+def in_place(function: Any, symbol: str = "") -> Callable[..., Tensor]:
+    """Make the method that writes what `function` computes over its tensor: `add_` of `add`.
+
+    That of an operator, such as `//=`, is named by its symbol.
+    """
+    name = symbol or f"{function.__name__}_"
 
     def method(a: Tensor, *args: Any, **settings: Any) -> Tensor:
         if _tracked(a, *args):
             return _rebound(
-                a, f"{name}_", f"a = a.{name}(...)", lambda: function(a, *args, **settings)
+                a, name, f"a = a.{function.__name__}(...)", lambda: function(a, *args, **settings)
             )
         new = values_of(function(a.detach(), *args, **settings))
-        return change(a, f"{name}_", lambda x: np.copyto(x, new, casting="same_kind"))
+        return change(a, name, lambda x: np.copyto(x, new, casting="same_kind"))
 
-    method.__name__, method.__doc__ = f"{name}_", f"Overwrite the values with those of `{name}`."
+    method.__name__ = name
+    method.__doc__ = f"Overwrite the values with those of `{function.__name__}`."
     return method
 
 

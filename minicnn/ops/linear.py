@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.differentiable import Array, Gradients, differentiable
-from minicnn.errors import ShapeError
+from minicnn.errors import DTypeError, ShapeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import reshape, transpose, unsqueeze, view_as
@@ -43,8 +43,13 @@ def matmul(input: Any, other: Any) -> Any:
 
     Raises:
         ShapeError: the inner sizes differ, or a number where a matrix is needed.
+        DTypeError: an operand is no tensor.
     """
     a, b = input, other
+    for operand in (a, b):
+        if not hasattr(operand, "shape"):
+            kind = type(operand).__name__
+            raise DTypeError(f"matmul: needs two tensors, got {kind}; numbers multiply with *")
     left, right = a.shape, b.shape
     inner = right[-2] if len(right) > 1 else right[0] if right else None
     if not left or inner != left[-1]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from minicnn import factories
-from minicnn.errors import ShapeError
+import numpy as np
+
+from minicnn import factories, random
+from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops import arithmetic, elementwise
 from minicnn.ops.indexing import there_is
+from minicnn.ops.inplace import change
 from minicnn.ops.rearrange import repeat, unfold
 from minicnn.ops.shape import adjoint, clone, expand, permute, reshape, t
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import Array, is_floating
 
 __all__ = [
-    "H", "T", "contiguous", "dim", "element_size", "expand", "expand_as", "is_contiguous", "mH",
-    "mT", "ndimension", "nelement", "new_full", "new_ones", "new_tensor", "new_zeros", "repeat",
-    "reshape_as", "size", "type_as", "unfold", "view", "view_as", "where",
+    "H", "T", "contiguous", "dim", "element_size", "expand", "expand_as", "grad_fn",
+    "is_contiguous", "is_floating_point", "itemsize", "mH", "mT", "nbytes", "ndimension",
+    "nelement", "new_full", "new_ones", "new_tensor", "new_zeros", "normal_", "repeat",
+    "reshape_as", "size", "stride", "type_as", "unfold", "uniform_", "view", "view_as", "where",
 ]  # fmt: skip
 
 
@@ -100,6 +106,65 @@ def is_contiguous(x: Any) -> bool:
 def contiguous(x: Any) -> Any:
     """Return the tensor itself if its values lie in reading order, else a copy that does."""
     return x if is_contiguous(x) else clone(x)
+
+
+def stride(x: Any, dim: int | None = None) -> Any:
+    """Return how many values lie between neighbours, of each dimension or of one."""
+    steps = tuple(step // x.dtype.itemsize for step in values_of(x).strides)
+    return steps if dim is None else steps[there_is("stride", dim, x)]
+
+
+def is_floating_point(x: Any) -> bool:
+    """Say whether the values are floating-point numbers.
+
+    Raises:
+        DTypeError: this is no tensor.
+    """
+    if not hasattr(x, "dtype"):
+        raise DTypeError(f"is_floating_point: needs a tensor, got {type(x).__name__}")
+    return is_floating(x.dtype)
+
+
+itemsize = property(element_size, doc="The number of bytes of one value.")
+nbytes = property(lambda x: nelement(x) * element_size(x), doc="The number of bytes of all values.")
+grad_fn = property(lambda x: x.node, doc="The recorded call that made the tensor: its `node`.")
+
+
+# --- random numbers in place ----------------------------------------------------------------------
+
+
+def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Overwrite the values with normal random numbers.
+
+    Raises:
+        ArgumentError: std is negative.
+        DTypeError: the tensor does not hold floating-point numbers.
+    """
+    if not std >= 0:
+        raise ArgumentError(f"normal_: std must not be negative, got {std}")
+    return _drawn(x, "normal_", lambda generator: generator.normal(mean, std, x.shape))
+
+
+def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0) -> Tensor:
+    """Overwrite the values with uniform random numbers between two bounds.
+
+    Raises:
+        ArgumentError: the first bound is above the second.
+        DTypeError: the tensor does not hold floating-point numbers.
+    """
+    if not from_ <= to:
+        raise ArgumentError(f"uniform_: there is nothing in [{from_}, {to})")
+    return _drawn(x, "uniform_", lambda generator: generator.uniform(from_, to, x.shape))
+
+
+def _drawn(x: Tensor, name: str, draw: Callable[[np.random.Generator], Array]) -> Tensor:
+    if not is_floating_point(x):
+        raise DTypeError(f"{name}: the tensor must hold floating-point numbers, got {x.dtype}")
+
+    def write(array: Array) -> None:
+        np.copyto(array, draw(random.default.numpy_generator()), casting="same_kind")
+
+    return change(x, name, write)
 
 
 # --- new tensors of the same element type ---------------------------------------------------------

@@ -11,7 +11,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.ops.arithmetic import where
 from minicnn.ops.comparison import eq
-from minicnn.ops.elementwise import abs, cast
+from minicnn.ops.elementwise import abs, cast, signs
 from minicnn.ops.extremes import amax, amin
 from minicnn.ops.reduce import Dims, axes, kept, only_floating, sum
 from minicnn.ops.shape import view_as
@@ -41,7 +41,7 @@ def _(
     if p == 2:
         return lambda: x * (dy / y)
     ratio = where(eq(x, 0), 1.0, abs(x) / y)
-    return lambda: dy * ratio ** (p - 1) * np.sign(values_of(x))
+    return lambda: dy * ratio ** (p - 1) * signs(values_of(x))
 
 
 def norm(

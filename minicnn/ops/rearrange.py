@@ -12,7 +12,7 @@ from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_to
 from minicnn.ops.indexing import dimension as counted_from_front
 from minicnn.ops.indexing import get_item, there_is
-from minicnn.ops.shape import flatten, flip, integers, transpose, unsqueeze, view_as
+from minicnn.ops.shape import clone, flatten, flip, integers, transpose, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
 
 __all__ = ["fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile"]
@@ -108,7 +108,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
     apart = [n for pair in zip(counts, sizes, strict=True) for n in pair]
     of_one = view_as(input, tuple(n if i % 2 else 1 for i, n in enumerate(apart)))
     together = tuple(count * n for count, n in zip(counts, sizes, strict=True))
-    return view_as(broadcast_to(of_one, tuple(apart)), together)
+    return view_as(clone(broadcast_to(of_one, tuple(apart))), together)
 
 
 def tile(input: Any, *dims: Any) -> Any:
@@ -163,7 +163,7 @@ def _repeated_in_a_row(x: Any, counts: Array, dim: int) -> Any:
         count = int(counts.item())
         apart = unsqueeze(x, dim + 1)
         apart = broadcast_to(apart, (*apart.shape[: dim + 1], count, *apart.shape[dim + 2 :]))
-        return view_as(apart, (*x.shape[:dim], count * size, *x.shape[dim + 1 :]))
+        return view_as(clone(apart), (*x.shape[:dim], count * size, *x.shape[dim + 1 :]))
     if counts.shape != (size,):
         raise ShapeError(f"repeat_interleave: {counts.size} repeats for {size} slices")
     return get_item(x, (*[slice(None)] * dim, np.repeat(np.arange(size), counts)))

@@ -27,8 +27,8 @@ Dims = int | tuple[int, ...] | None
 
 
 def axes(op: str, dim: Dims, ndim: int) -> tuple[int, ...]:
-    """Return the dimensions to reduce, counted from the front; all of them for None or ()."""
-    if dim is None or dim == ():
+    """Return the dimensions to reduce, counted from the front; all of them for None, () and []."""
+    if dim in (None, (), []):
         return tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     found = tuple(dimension(op, d, ndim) for d in dims)
@@ -195,7 +195,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
 def variance(x: Array, /, dims: tuple[int, ...], correction: float, keepdim: bool) -> Array:
     """y = sum_i (x[i] - mean)^2 / (M - correction) over the dimensions `dims`."""
     count = _count(x.shape, dims)
-    centered = x - _fast_sum(x, dims, keepdim=True) / max(count, 1)
+    centered = np.asarray(x - _fast_sum(x, dims, keepdim=True) / max(count, 1))
     np.multiply(centered, centered, out=centered)
     total = _fast_sum(centered, dims, keepdim)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -359,7 +359,7 @@ def any(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 
 def _yes_or_no(op: str, reduction: Any, x: Any, dim: Dims, keepdim: bool) -> Tensor:
-    dims = () if dim == () else axes(op, dim, x.ndim)  # here () does mean: no dimension
+    dims = () if dim in ((), []) else axes(op, dim, x.ndim)  # here () does mean: no dimension
     found = np.asarray(reduction(values_of(x), axis=dims, keepdims=keepdim))
     return Tensor(found.astype(np.uint8) if x.dtype == np.uint8 else found)
 

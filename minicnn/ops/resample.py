@@ -40,7 +40,7 @@ class Taps:
         place, i = np.divmod(pairs[sums != 0], count)
         k = np.arange(len(place)) - np.searchsorted(place, place)
         # an unused entry has weight 0, and a place near by, so that 0 * inf = NaN does not go far
-        places = np.tile(np.arange(self.size) * count // self.size, (k.max(initial=0) + 1, 1))
+        places = np.tile(np.arange(self.size) * count // self.size, (k.max(initial=-1) + 1, 1))
         weights = np.zeros(places.shape, self.weights.dtype)
         places[k, place], weights[k, place] = i, sums[sums != 0]
         return Taps(places, weights, count)
@@ -49,6 +49,9 @@ class Taps:
 @differentiable
 def weighted_sums(x: Array, /, taps: Taps, dim: int) -> Array:
     """y[..,i,..] = sum_k weights[k,i] * x[.., places[k,i], ..] along one dimension."""
+    if len(taps.places) == 0:  # a sum of nothing
+        count = taps.places.shape[1]
+        return np.zeros_like(x, shape=(*x.shape[:dim], count, *x.shape[dim + 1 :]))
     before, after, count = prod(x.shape[:dim]), prod(x.shape[dim + 1 :]), taps.places.shape[1]
     lines = x.reshape(before, x.shape[dim], after)
     y = np.empty_like(x, shape=(before, count, after))

@@ -20,7 +20,7 @@ from minicnn.ops.indexing import (
     index,
     there_is,
 )
-from minicnn.ops.shape import cat, flip, pad_with
+from minicnn.ops.shape import cat, clone, flip, pad_with
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 
@@ -206,7 +206,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     position = there_is("diff", dim, input)
     ends = [x for x in (prepend, input, append) if x is not None]
     if n == 0:
-        return input
+        return clone(input)
     y = cat(ends, position) if len(ends) > 1 else input
     before = [slice(None)] * position
     for _ in range(min(n, y.shape[position])):

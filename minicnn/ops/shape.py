@@ -292,13 +292,13 @@ moveaxis = movedim
 
 
 def flip(input: Any, *dims: Any) -> Any:
-    """Return the tensor with the order along each of `dims` reversed.
+    """Return a copy of the tensor with the order along each of `dims` reversed.
 
     y[i] = x[N - 1 - i]
     """
     flipped = dimensions("flip", integers("flip", "a dimension", dims), input.ndim)
     steps = (slice(None, None, -1 if i in flipped else 1) for i in range(input.ndim))
-    return index(input, tuple(steps))
+    return clone(index(input, tuple(steps)))
 
 
 # --- several tensors to one, one to several -------------------------------------------------------

@@ -12,7 +12,14 @@ import numpy as np
 
 from minicnn.differentiable import Array
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
-from minicnn.ops.indexing import ValuesAndIndices, at_every_place, dimension, get_item, there_is
+from minicnn.ops.indexing import (
+    ValuesAndIndices,
+    at_every_place,
+    dimension,
+    gather,
+    get_item,
+    there_is,
+)
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
 
@@ -64,8 +71,9 @@ def _order(x: Array, dim: int, descending: bool) -> Array:
 
 
 def _taken(x: Any, dim: int, indices: Array) -> ValuesAndIndices:
-    where = at_every_place(indices, dim) if x.ndim else ()
-    return ValuesAndIndices(get_item(x, where), Tensor(indices))
+    if x.ndim == 0:
+        return ValuesAndIndices(gather(x, 0, indices), Tensor(indices))
+    return ValuesAndIndices(get_item(x, at_every_place(indices, dim)), Tensor(indices))
 
 
 def topk(

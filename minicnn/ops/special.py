@@ -14,9 +14,10 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops.arithmetic import clamp, where
 from minicnn.ops.broadcast import unbroadcast
-from minicnn.ops.comparison import eq
-from minicnn.ops.elementwise import cos, exp, floating, log, log1p
+from minicnn.ops.comparison import eq, ge, le
+from minicnn.ops.elementwise import cast, cos, exp, floating, log, log1p
 from minicnn.tensor import values_of
+from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.reference import special as kernels
 
 __all__ = [
@@ -158,7 +159,11 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 def logit(input: Any, eps: float | None = None) -> Any:
     """Return the logarithm of the odds; `eps` keeps the input within [eps, 1 - eps].
 
-    y = ln(x / (1 - x))
+    y = ln(x / (1 - x)); NaN outside of [0, 1], and so is the gradient
     """
-    x = input if eps is None else clamp(input, eps, 1 - eps)
+    x = input if is_floating(input.dtype) else cast(input, np.float32)
+    if eps is None:
+        x = where(ge(x, 0) & le(x, 1), x, np.nan)
+    else:
+        x = clamp(x, eps, 1 - eps)
     return log(x) - log1p(-x)

@@ -215,3 +215,36 @@ def test_mistakes_are_named():
         init.calculate_gain("selu")
     with pytest.raises(ArgumentError, match="'fan'"):
         init.kaiming_uniform_(Parameter(minicnn.zeros(2, 2)), mode="fan")
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (0, 3)])
+def test_the_identity_as_in_torch(torch, shape):
+    ours, theirs = (m.nn.init.eye_(m.ones(shape)) for m in (minicnn, torch))
+    assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((2, 3, 3), 1), ((3, 2, 4, 3), 1), ((4, 1, 3, 3), 2), ((2, 2, 1, 2, 3), 1)],
+)
+def test_a_kernel_that_changes_nothing_as_in_torch(torch, shape, groups):
+    ours, theirs = (m.nn.init.dirac_(m.ones(shape), groups) for m in (minicnn, torch))
+    assert ours.tolist() == theirs.tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 2, 3), (2, 3, 2, 2)])
+def test_rows_or_columns_at_right_angles(shape):
+    filled = nn.init.orthogonal_(minicnn.ones(shape), gain=2.0).array
+    matrix = filled.reshape(shape[0], -1)
+    matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    np.testing.assert_allclose(matrix @ matrix.T, 4 * np.eye(len(matrix)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("eye_", [(3,)]), ("dirac_", [(2, 3)]), ("dirac_", [(5, 2, 3), 2]), ("orthogonal_", [(3,)])],
+)
+def test_shapes_that_cannot_be_filled(torch, name, arguments):
+    for m in (torch, minicnn):
+        with pytest.raises(ValueError, match=r"dim|needs"):
+            getattr(m.nn.init, name)(m.ones(arguments[0]), *arguments[1:])

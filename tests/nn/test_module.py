@@ -252,12 +252,12 @@ def test_removed_hooks_are_not_called(register):
     def hook(*arguments):
         seen.append(arguments)
 
-    removers = [getattr(layer, register)(hook) for _ in range(2)]
+    handles = [getattr(layer, register)(hook) for _ in range(2)]
     layer(1)
-    removers[0]()
+    handles[0].remove()
     layer(1)
-    removers[1]()
-    removers[1]()
+    handles[1].remove()
+    handles[1].remove()
     layer(1)
     assert len(seen) == 3
 
@@ -267,13 +267,21 @@ def test_a_hook_may_remove_itself_while_it_runs():
 
     def once(*arguments):
         seen.append(1)
-        remove()
+        handle.remove()
 
-    remove = layer.register_forward_hook(once)
+    handle = layer.register_forward_hook(once)
     layer.register_forward_hook(lambda *_: seen.append(2))
     layer(1)
     layer(1)
     assert seen == [1, 2, 2]
+
+
+def test_a_hook_lives_for_a_block():
+    layer, seen = nn.Identity(), []
+    with layer.register_forward_hook(lambda *_: seen.append(1)):
+        layer(1)
+    layer(1)
+    assert seen == [1]
 
 
 # --- state ----------------------------------------------------------------------------------------
@@ -569,3 +577,33 @@ def test_repr_names_an_absent_child():
     block = nn.Sequential(nn.ReLU())
     block.register_module("later", None)
     assert repr(block) == "Sequential(\n  (0): ReLU()\n  (later): None\n)"
+
+
+# --- buffers that are not kept, what is no module -------------------------------------------------
+
+
+def test_a_buffer_that_is_not_persistent_is_not_in_the_state(torch):
+    def build(m):
+        block = m.nn.Module()
+        block.register_buffer("kept", m.zeros(2))
+        block.register_buffer("passing", m.zeros(2), persistent=False)
+        block.passing = m.ones(3)  # stays what it is
+        return block
+
+    for block in (build(torch), build(minicnn)):
+        assert list(block.state_dict()) == ["kept"]
+        assert [name for name, _ in block.named_buffers()] == ["kept", "passing"]
+        block.load_state_dict({"kept": block.kept})
+        block.register_buffer("passing", block.kept)
+        assert list(block.state_dict()) == ["kept", "passing"]
+    ours = build(minicnn)
+    ours.passing = nn.Parameter(minicnn.ones(1))
+    assert list(ours.state_dict()) == ["passing", "kept"]
+
+
+def test_what_is_no_module_is_refused(torch):
+    for m in (torch, minicnn):
+        for register in (m.nn.Module().register_module, m.nn.Module().add_module):
+            with pytest.raises(TypeError, match="Module"):
+                register("a", 3)
+            register("b", None)

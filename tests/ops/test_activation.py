@@ -7,6 +7,7 @@ import pytest
 
 import minicnn
 from minicnn.errors import DTypeError, IndexOutOfRange
+from minicnn.nn import functional as F
 from minicnn.tensor import Tensor
 
 VALUES = [-1e4, -40.0, -1.5, -0.0, 0.0, 1e-3, 2.0, 40.0, 1e4]
@@ -242,3 +243,16 @@ def test_what_softmax_refuses(name):
         function(minicnn.tensor([1, 2]), 0)
     with pytest.raises(TypeError, match="dim"):
         function(Tensor(np.zeros(3)))
+
+
+def test_hardswish_far_away_has_the_slopes_of_its_lines():
+    x = minicnn.tensor([np.inf, -np.inf, 3.0, -3.0], requires_grad=True)
+    F.hardswish(x).sum().backward()
+    assert x.grad.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["elu", "celu", "selu"])
+def test_the_curvature_at_0_is_that_of_the_line(name):
+    x = minicnn.zeros(1, requires_grad=True)
+    (slope,) = minicnn.grad(getattr(F, name)(x).sum(), [x], create_graph=True)
+    assert minicnn.grad(slope.sum(), [x])[0].tolist() == [0]

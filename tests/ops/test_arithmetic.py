@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 from refusals import refused
@@ -157,8 +159,8 @@ def test_where_broadcasts_all_three(rng):
 
 
 @pytest.mark.parametrize("condition", [
-    [True, False], np.array([True, False]), np.array([2, 0]), minicnn.tensor([True, False]),
-], ids=["list", "array", "integers", "tensor"])  # fmt: skip
+    [True, False], np.array([True, False]), minicnn.tensor([True, False]),
+], ids=["list", "array", "tensor"])  # fmt: skip
 def test_where_takes_any_condition(condition):
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
     y = minicnn.where(condition, a, b)
@@ -331,3 +333,37 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refusals(refusal, torch):
     refusal.check(torch)
+
+
+def test_the_angle_of_the_origin_has_gradient_0():
+    y, x = (minicnn.zeros(1, requires_grad=True) for _ in range(2))
+    minicnn.atan2(y, x).sum().backward()
+    assert (y.grad.item(), x.grad.item()) == (0, 0)
+
+
+BASES_AND_EXPONENTS = [(0.0, -1.0), (0.0, 0.0), (0.0, 0.5), (0.0, 2.0), (-2.0, 2.0), (-2.0, 0.5)]
+
+
+@pytest.mark.parametrize(("base", "exponent"), BASES_AND_EXPONENTS)
+def test_gradients_of_a_power_where_it_is_singular(torch, base, exponent):
+    def gradients(m, only_exponent):
+        a, b = (m.tensor([v], dtype=m.float64, requires_grad=True) for v in (base, exponent))
+        m.pow(base if only_exponent else a, b).sum().backward()
+        return [t.grad.tolist() for t in (a, b) if t.grad is not None]
+
+    for only_exponent in (False, True):
+        np.testing.assert_array_equal(
+            gradients(minicnn, only_exponent), gradients(torch, only_exponent)
+        )
+
+
+@pytest.mark.parametrize("symbol", ["add", "lt", "floordiv", "pow", "and_", "matmul"])
+def test_none_is_refused_by_an_error_that_names_the_operation(symbol):
+    with pytest.raises(DTypeError, match="None"):
+        getattr(operator, symbol)(minicnn.ones(2), None)
+
+
+def test_a_matrix_product_with_a_number_is_refused():
+    for product in (lambda x: x @ 2, lambda x: 2 @ x):
+        with pytest.raises(DTypeError, match="matmul: needs two tensors, got int"):
+            product(minicnn.ones(2, 2))

@@ -86,3 +86,17 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refusals(refusal, torch):
     refusal.check(torch)
+
+
+@pytest.mark.parametrize("other", [None, "a", [1.0, 1.0], object()], ids=lambda v: type(v).__name__)
+def test_what_is_no_tensor_equals_none(other):
+    x = minicnn.ones(2)
+    assert (x == other) is False
+    assert (x != other) is True
+    assert (other == x) is False
+
+
+def test_numbers_and_arrays_are_compared_element_by_element():
+    for other in (1, 1.0, True, np.float32(1), np.ones(2, np.float32), minicnn.ones(2)):
+        assert (minicnn.ones(2) == other).tolist() == [True, True]
+        assert (minicnn.ones(2) != other).tolist() == [False, False]

@@ -207,3 +207,20 @@ REFUSED = [
 @pytest.mark.parametrize("refusal", REFUSED, ids=str)
 def test_what_torch_refuses(refusal, torch):
     refusal.check(torch)
+
+
+@pytest.mark.parametrize("interpolation", ["lower", "higher", "nearest"])
+def test_quantiles_among_infinite_values(torch, interpolation):
+    values = [[-np.inf, 1.0], [2.0, np.inf], [3.0, np.inf]]
+    for q in (0.0, 0.3, 0.5, 1.0):
+        ours, theirs = (
+            m.tensor(values, dtype=m.float64).quantile(q, 0, interpolation=interpolation)
+            for m in (minicnn, torch)
+        )
+        np.testing.assert_array_equal(ours.array, theirs.numpy())
+    lowest = minicnn.tensor([[-np.inf, 1.0], [2.0, 3.0]]).nanquantile(0.3, 0, interpolation="lower")
+    assert lowest.tolist() == [-np.inf, 1]
+
+
+def test_infinity_can_be_the_mode():
+    assert minicnn.tensor([np.inf, 1.0, np.inf, -np.inf]).mode().values.item() == np.inf

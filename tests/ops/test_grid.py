@@ -8,6 +8,7 @@ import pytest
 from geometries import integers
 
 import minicnn
+from minicnn.nn import functional as F
 from minicnn.ops.grid import affine_grid, grid_sample, match_samples, sample, spread_samples
 from minicnn.tensor import Tensor
 
@@ -141,3 +142,14 @@ def test_a_side_of_one_pixel_lies_at_the_middle():
     for mode in ("bilinear", "bicubic"):
         y = grid_sample(x, np.full((1, 1, 1, 2), 0.4), mode, "reflection", True)
         assert y.item() == pytest.approx(7)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+def test_points_that_are_nan_or_inf_give_no_warning(mode, padding_mode):
+    x = minicnn.ones(1, 1, 3, 3, requires_grad=True)
+    points = [[[[np.nan, 0.0], [np.inf, -np.inf]]]]
+    grid = minicnn.tensor(points, dtype=minicnn.float32, requires_grad=True)
+    y = F.grid_sample(x, grid, mode=mode, padding_mode=padding_mode, align_corners=False)
+    y.sum().backward()
+    assert y.shape == (1, 1, 1, 2)

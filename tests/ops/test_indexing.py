@@ -15,7 +15,7 @@ MASK = np.array([[True, False, True], [False, False, True]])
 INDICES = [
     1, -1, (0, 2), (0, 2, 3), slice(None), slice(1, None), (slice(None), slice(None, None, 2)),
     (..., 0), (0, ...), None, (None, 1, None), (slice(None, None, -1), ..., slice(None, None, -2)),
-    (), ..., slice(2, 1), [0, 0, 1], [[0, 1], [1, 1]], [], (slice(None), [2, 0]), ([0, 1], [2, 0]),
+    (), ..., slice(2, 1), [0, 0, 1], [], (slice(None), [2, 0]), ([0, 1], [2, 0]),
     ([[0], [1]], [2, 0]), ([0, 1], slice(None), [3, 0]), np.array([1, 0]), np.array(1), MASK,
     [True, False], (slice(None), [True, False, True]), (MASK, 1), np.zeros((2, 3), bool),
     np.int64(1), (np.uint8(1), 2), (slice(None), np.array([], dtype=int)), True,
@@ -45,6 +45,59 @@ def test_tensors_are_indices(where, plain):
 ], ids=repr)  # fmt: skip
 def test_integers_beside_arrays_are_taken_first_as_in_torch(torch, where):
     np.testing.assert_array_equal(Tensor(X)[where].array, torch.tensor(X)[where])
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple")
+@pytest.mark.parametrize("where", [
+    [[0, 1], [1, 0]], [[0, 1]], [(0, 1), (1, 0)], [0, slice(1, 3)], [..., 0], [None, 0],
+    [[0, 1], 2], [[[0, 1], [1, 0]]], [[]], [[0, 1]] * 32, ([[0, 1], [1, 0]],),
+], ids=str)  # fmt: skip
+def test_a_list_of_lists_is_read_as_a_tuple_as_in_torch(torch, where):
+    np.testing.assert_array_equal(Tensor(X)[where].array, torch.tensor(X)[where])
+
+
+def test_bytes_are_a_mask_as_in_torch():
+    x, mask = Tensor(X), minicnn.tensor([0, 2], dtype=minicnn.uint8)
+    assert x[mask].tolist() == X[[False, True]].tolist()
+    assert x.index_select(0, mask[:1]).tolist() == X[:1].tolist()
+
+
+LOOKS = {
+    "x[0][1]": lambda x: x[0][1],
+    "x[0, 1]": lambda x: x[0, 1],
+    "select": lambda x: x[0].select(0, 1),
+    "transposed": lambda x: x.T[1][0],
+    "iteration": lambda x: list(x[0])[1],
+    "unbind": lambda x: x[0].unbind()[1],
+    "tensor": lambda x: x[0][minicnn.tensor(1)],
+    "x[0, 1][()]": lambda x: x[0, 1][()],
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_single_value_is_a_view(look):
+    x = minicnn.zeros(2, 2)
+    single = LOOKS[look](x)
+    assert single.shape == ()
+    single.fill_(3)
+    assert x.tolist() == [[0, 3], [0, 0]]
+    assert x.version == single.version == [1]
+
+
+COPIES = {
+    "gather": lambda x: x.gather(0, minicnn.tensor(1)),
+    "gather from one": lambda x: x[1].gather(0, minicnn.tensor(0)),
+    "take": lambda x: x.take(minicnn.tensor(1)),
+    "max": lambda x: x.max(0).values,
+    "sort": lambda x: x[1].sort().values,
+}
+
+
+@pytest.mark.parametrize("take", COPIES)
+def test_a_single_value_that_was_looked_up_is_a_copy(take):
+    x = minicnn.tensor([1.0, 2.0])
+    assert COPIES[take](x).fill_(7).item() == 7
+    assert x.tolist() == [1, 2]
 
 
 def test_slices_look_at_the_same_memory_and_arrays_copy():

@@ -34,6 +34,8 @@ CHANGES = {
     "-=": lambda t: operator.isub(t, 2.0),
     "*=": lambda t: operator.imul(t, 2.0),
     "/=": lambda t: operator.itruediv(t, 2.0),
+    "//=": lambda t: operator.ifloordiv(t, 2.0),
+    "%=": lambda t: operator.imod(t, 2.0),
 }
 RESULTS = {
     "copy_": [7, 8],
@@ -44,6 +46,8 @@ RESULTS = {
     "-=": [-1, 0],
     "*=": [2, 4],
     "/=": [0.5, 1],
+    "//=": [0, 1],
+    "%=": [1, 0],
 }
 each_change = pytest.mark.parametrize("name", CHANGES)
 

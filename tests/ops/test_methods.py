@@ -76,3 +76,27 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+def test_types_and_sizes_are_asked_as_in_torch(torch):
+    for m in (torch, minicnn):
+        x = m.tensor([[1.5, -2.0, 0.0], [3.0, 4.0, 5.0]])
+        for name in ("half", "int", "short", "bool"):
+            assert getattr(x, name)().dtype == getattr(m, name)
+        assert x.abs().byte().dtype == m.uint8
+        assert x.bool().tolist() == [[True, True, False], [True] * 3]
+        assert (x.nbytes, x.itemsize, x.half().nbytes) == (24, 4, 12)
+        assert (x.stride(), x.T.stride(), x.stride(-1), x.stride(0)) == ((3, 1), (1, 3), 1, 3)
+        assert x.is_floating_point()
+        assert m.is_floating_point(x)
+        assert not x.int().is_floating_point()
+        assert x.grad_fn is None
+        assert x.requires_grad_().exp().grad_fn is not None
+
+
+def test_random_numbers_overwrite_the_values():
+    x = minicnn.zeros(4000)
+    assert x.normal_(3, 2) is x
+    assert (x.mean().item(), x.std().item()) == pytest.approx((3, 2), abs=0.2)
+    assert x.uniform_(-1, 3) is x
+    assert -1 <= x.min().item() < -0.9 < 2.9 < x.max().item() < 3

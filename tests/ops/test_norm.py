@@ -58,3 +58,9 @@ REFUSED = [
 @pytest.mark.parametrize("refusal", REFUSED, ids=str)
 def test_what_torch_refuses(refusal, torch):
     refusal.check(torch)
+
+
+def test_nan_has_gradient_0_in_a_sum_of_distances_as_in_torch():
+    x = minicnn.tensor([np.nan, 1.0], requires_grad=True)
+    x.norm(1).backward()
+    assert x.grad.tolist() == [0, 1]

@@ -87,3 +87,27 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+COPIES = {
+    "flip": lambda x: x.flip(0),
+    "flip nothing": lambda x: x.flip(()),
+    "fliplr": lambda x: x.fliplr(),
+    "flipud": lambda x: x.flipud(),
+    "rot90": lambda x: x.rot90(),
+    "rot90 by nothing": lambda x: x.rot90(4),
+    "repeat": lambda x: x.repeat(1, 1),
+    "tile": lambda x: x.tile(1),
+    "repeat_interleave": lambda x: x.repeat_interleave(1, 0),
+    "repeat_interleave, flat": lambda x: x.repeat_interleave(1),
+    "diff": lambda x: x.diff(n=0),
+    "diag": lambda x: x.diag(),
+    "one value repeated": lambda x: x[:1, :1].repeat(1, 3),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_the_result_is_a_copy_that_may_be_written_to(name):
+    x = minicnn.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert set(COPIES[name](x).zero_().flatten().tolist()) == {0.0}
+    assert x.tolist() == [[1, 2], [3, 4]]

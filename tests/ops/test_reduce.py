@@ -238,3 +238,19 @@ def test_sums_of_large_arrays(order, dim, rng):
             narrow = Tensor(array.astype(np.float32)).sum(dim, keepdim).array
             assert narrow.dtype == np.float32
             np.testing.assert_allclose(narrow, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std", "nansum", "nanmean", "amax", "norm"])
+def test_an_empty_list_of_dimensions_means_all(name):
+    x, settings = minicnn.tensor([[1.0, 2.0], [3.0, 5.0]]), {"dim": []}
+    assert getattr(x, name)(**settings).tolist() == getattr(x, name)().tolist()
+
+
+@pytest.mark.parametrize(("correction", "spread"), [(0, 0.0), (1, np.nan)])
+def test_the_spread_of_a_single_value(correction, spread):
+    x = minicnn.tensor(3.0)
+    for function in (minicnn.var, minicnn.std):
+        np.testing.assert_equal(function(x, correction=correction).item(), spread)
+    for function in (minicnn.var_mean, minicnn.std_mean):
+        y, average = function(x, correction=correction)
+        np.testing.assert_equal([y.item(), average.item()], [spread, 3])

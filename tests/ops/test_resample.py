@@ -6,6 +6,8 @@ from geometries import integers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import minicnn
+from minicnn.nn import functional as F
 from minicnn.ops import resample
 from minicnn.ops.resample import (
     Taps,
@@ -158,3 +160,9 @@ def test_bytes_are_rounded_and_limited():
     y = resample.resample(Tensor(np.array([1, 2], np.uint8)), half, 0)
     assert isinstance(y, Tensor)
     assert y.dtype == np.uint8
+
+
+def test_the_gradient_of_no_values_is_0():
+    x = minicnn.ones(1, 2, 4, 4, requires_grad=True)
+    F.adaptive_avg_pool2d(x, 0).sum().backward()
+    assert x.grad.tolist() == np.zeros((1, 2, 4, 4)).tolist()

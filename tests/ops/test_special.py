@@ -103,3 +103,14 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refusals(refusal, torch):
     refusal.check(torch)
+
+
+def test_logit_of_integers_and_booleans_is_floating():
+    assert minicnn.logit(minicnn.tensor([0, 1], dtype=minicnn.uint8)).tolist() == [-np.inf, np.inf]
+    assert minicnn.logit(minicnn.tensor([False, True])).tolist() == [-np.inf, np.inf]
+
+
+def test_logit_has_no_gradient_outside_of_0_and_1():
+    x = minicnn.tensor([-0.5, 0.0, 0.5, 1.0, 1.5], requires_grad=True)
+    minicnn.logit(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.array, [np.nan, np.inf, 4, np.inf, np.nan])

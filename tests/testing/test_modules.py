@@ -56,7 +56,7 @@ def test_a_later_layer_and_a_later_model_are_missed(monkeypatch):
         def forward(self, x):
             return 2 * x
 
-    monkeypatch.setattr(nn_layers.activation, "Doubled", Softsign, raising=False)
+    monkeypatch.setattr(nn_layers.activation, "Doubled", Doubled, raising=False)
     monkeypatch.setitem(models._BUILDERS, "alexnet", None)
     assert layers_without_case() == ["Doubled"]
     assert models_without_case() == ["alexnet"]

@@ -118,7 +118,7 @@ def hardswish(input: Any, inplace: bool = False) -> Any:
 
     y = x * min(max(x + 3, 0), 6) / 6
     """
-    return input * activation.hardsigmoid(input)
+    return activation.hardswish(input)
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:

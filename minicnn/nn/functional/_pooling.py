@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn.functional._checks import batched, check_floating, windows_over
-from minicnn.ops import arithmetic, elementwise, pooling
+from minicnn.ops import arithmetic, comparison, elementwise, pooling
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.geometry import Sides, Windows, sides
@@ -450,6 +450,8 @@ def _lp_pool(
     ndim: int, input: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> Any:
     op = f"lp_pool{ndim}d"
+    if norm_type == 0:
+        raise ArgumentError(f"{op}: there is no root of order norm_type=0; 1 gives the sum")
     x, unbatched = batched(op, input, ndim)
     x = elementwise.abs(x) if norm_type in (inf, -inf) else arithmetic.pow(x, norm_type)
     windows = _windows(op, x, kernel_size, stride, 0, 1, ceil_mode)
@@ -459,5 +461,7 @@ def _lp_pool(
         y = pooling.min_pool(x, windows)
     else:
         total = pooling.avg_pool(x, windows) * windows.cells
-        y = arithmetic.pow(total, 1 / norm_type)
+        is_zero = comparison.eq(total, 0)  # where the root is infinitely steep; PyTorch's dx is 0
+        root = arithmetic.pow(arithmetic.where(is_zero, 1.0, total), 1 / norm_type)
+        y = arithmetic.where(is_zero, 0.0 if norm_type > 0 else inf, root)
     return squeeze(y, 0) if unbatched else y

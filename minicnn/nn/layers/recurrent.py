@@ -158,7 +158,7 @@ class _Recurrent(Module):
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.proj_size = bidirectional, proj_size
         self._check_settings()
         rows, wide = GATES[type(self).__name__] * hidden_size, proj_size or hidden_size
@@ -180,8 +180,9 @@ class _Recurrent(Module):
         for key, value in sizes.items():
             if not isinstance(value, int) or value < 1:
                 raise _setting_error(value)(f"{name}: {key} must be a positive integer: {value!r}")
-        if not 0 <= self.dropout <= 1:
-            raise ArgumentError(f"{name}: dropout must be in [0, 1], got {self.dropout}")
+        is_number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
+        if not is_number or not 0 <= self.dropout <= 1:
+            raise ArgumentError(f"{name}: dropout must be in [0, 1], got {self.dropout!r}")
         if not 0 <= self.proj_size < self.hidden_size:
             raise ArgumentError(
                 f"{name}: proj_size must be at least 0 and less than hidden_size "

@@ -7,7 +7,7 @@ those still running are always the first ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,7 +128,7 @@ def pad_packed_sequence(
 
 
 def pad_sequence(
-    sequences: Sequence[Any],
+    sequences: Iterable[Any],
     batch_first: bool = False,
     padding_value: float = 0.0,
     padding_side: str = "right",
@@ -143,7 +143,8 @@ def pad_sequence(
         raise ArgumentError(
             f'pad_sequence: padding_side must be "right" or "left", got {padding_side!r}'
         )
-    if not sequences or len({tuple(s.shape[1:]) for s in sequences}) > 1:
+    sequences = list(sequences)  # of a tensor, its rows
+    if not sequences or len({tuple(s.shape[1:]) for s in sequences}) > 1 or not sequences[0].ndim:
         shapes = [tuple(s.shape) for s in sequences]
         raise ShapeError(f"pad_sequence: needs sequences that differ in length only, got {shapes}")
     lengths = np.array([s.shape[0] for s in sequences])

@@ -49,7 +49,7 @@ ROWS = [
     functional("limit", "softshrink by nothing", "softshrink", (3, 4), lambd=0.0),
     # PyTorch's gradient of hardsigmoid is that of float32 even for float64
     Case("hardtanh", "hardsigmoid", lambda x: F.hardsigmoid(x * 3), ((3, 4),), None, "hardsigmoid"),
-    both("hardtanh", "hardswish", lambda m, x: m.nn.functional.hardswish(x * 3.0), (3, 4)),
+    both("hardswish", "hardswish", lambda m, x: m.nn.functional.hardswish(x * 3.0), (3, 4)),
     functional("elu", "usual", "elu", (3, 4)),
     functional("elu", "given height", "elu", (3, 4), alpha=0.3),
     functional("elu", "negative height", "elu", (3, 4), alpha=-1.5),

@@ -107,6 +107,22 @@ def test_what_is_ignored_leaves_no_trace(smoothing):
     assert cross_entropy(x, [1, 7, 2], reduction="none", **settings).tolist()[1] == 0
 
 
+def test_the_mean_over_ignored_samples_only_is_nan_without_a_gradient(torch):
+    def gradient_of(m, compute):
+        x = m.ones((2, 3), requires_grad=True)
+        loss = compute(m.nn.functional, x, m.tensor([-100, -100]))
+        loss.backward()
+        return np.isnan(loss.item()), x.grad.tolist()
+
+    for compute in (
+        lambda f, x, t: f.cross_entropy(x, t),
+        lambda f, x, t: f.cross_entropy(x, t, label_smoothing=0.1),
+        lambda f, x, t: f.nll_loss(x, t),
+    ):
+        assert gradient_of(minicnn, compute) == gradient_of(torch, compute)
+        assert gradient_of(minicnn, compute) == (True, [[0.0] * 3] * 2)
+
+
 def test_an_ignored_sample_has_no_gradient():
     x = leaf([[1.0, 2.0], [-np.inf, 0.0]])
     (dx,) = minicnn.grad(nll_loss(x, [0, -100]), x)

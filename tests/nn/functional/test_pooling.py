@@ -184,3 +184,23 @@ REFUSED = [
 @pytest.mark.parametrize("refusal", REFUSED, ids=str)
 def test_bad_input_is_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 2.5, -2])
+def test_the_power_mean_of_zeros_as_in_torch(torch, p):
+    def derivatives(m, grad):
+        x = m.tensor([[[0.0, 0.0, 1.0, 0.0, 3.0, 2.0]]], requires_grad=True)
+        y = m.nn.functional.lp_pool1d(x, p, 2)
+        (first,) = grad((y * y).sum(), x, create_graph=True)
+        (second,) = grad(first.sum(), x)
+        return [tensor.detach().numpy() for tensor in (y, first, second)]
+
+    ours, theirs = derivatives(minicnn, minicnn.grad), derivatives(torch, torch.autograd.grad)
+    for mine, right in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, right, rtol=1e-5)
+        assert p < 0 or np.isfinite(mine).all()
+
+
+def test_there_is_no_power_mean_of_order_0():
+    with pytest.raises(ArgumentError, match="norm_type=0"):
+        F.lp_pool2d(ones(1, 1, 4, 4), 0, 2)

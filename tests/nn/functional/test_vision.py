@@ -357,3 +357,8 @@ SHUFFLES = [
 @pytest.mark.parametrize("case", SHUFFLES, ids=str)
 def test_what_shuffling_refuses(case, torch):
     case.check(torch)
+
+
+def test_a_border_of_no_dimension_changes_nothing(torch):
+    for m in (torch, minicnn):
+        assert m.nn.functional.pad(m.ones(2), ()).tolist() == [1, 1]

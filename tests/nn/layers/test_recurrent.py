@@ -135,6 +135,8 @@ REFUSED = [
     refused("no hidden unit", lambda m: m.nn.LSTM(3, 0), "hidden_size"),
     refused("a hidden size that is no integer", lambda m: m.nn.LSTM(3, 4.5), "hidden_size"),
     refused("no layer", lambda m: m.nn.GRU(3, 4, num_layers=0), "num_layers"),
+    refused("dropout that is no number", lambda m: m.nn.LSTM(3, 4, 2, dropout="a"), "'a'"),
+    refused("dropout that is a switch", lambda m: m.nn.LSTM(3, 4, 2, dropout=True), "True"),
     refused("too much dropout", lambda m: m.nn.GRU(3, 4, 2, dropout=2), "dropout"),
     refused("an unknown nonlinearity", lambda m: m.nn.RNN(3, 4, nonlinearity="sin"), "'sin'"),
     refused("a cell with three dimensions", lambda m: m.nn.LSTMCell(3, 4)(z(m, 2, 2, 3))),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
 
+import minicnn
 from minicnn.nn.utils import rnn
 from minicnn.tensor import Tensor
 
@@ -65,6 +66,12 @@ def test_lengths_fall():
     assert packed.unsorted_indices.tolist() == [2, 0, 1]
 
 
+def test_a_tensor_is_the_sequences_of_its_rows(torch):
+    for m in (torch, minicnn):
+        padded = m.nn.utils.rnn.pad_sequence(m.tensor([[1, 2, 3], [4, 5, 6]]))
+        assert padded.tolist() == [[1, 4], [2, 5], [3, 6]]
+
+
 def z(m, *shape):
     return m.zeros(shape)
 
@@ -78,6 +85,7 @@ REFUSED = [
             m.nn.utils.rnn.pack_padded_sequence(z(m, 3, 2), [3, 2]), total_length=2), "2", "3"),
     refused("sequences that differ", lambda m: m.nn.utils.rnn.pad_sequence([z(m, 3), z(m, 2, 2)])),
     refused("no sequence", lambda m: m.nn.utils.rnn.pad_sequence([])),
+    refused("single numbers", lambda m: m.nn.utils.rnn.pad_sequence(z(m, 3)), "length"),
     refused("an unknown side", lambda m: m.nn.utils.rnn.pad_sequence([z(m, 2)],
             padding_side="up"), "'up'"),
 ]  # fmt: skip
