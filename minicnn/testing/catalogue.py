@@ -110,8 +110,8 @@ class Operator:
 def operators() -> list[Operator]:
     """List every public function on tensors, family by family, by name.
 
-    >>> [o.name for o in operators() if o.family == "linear"][:1]
-    ['bilinear']
+    >>> [o.formula for o in operators() if o.name == "tanh"]
+    ['y = (e^x - e^-x) / (e^x + e^-x)']
     """
     homes: dict[str, str] = {}
     found: dict[str, dict[str, Any]] = {}

@@ -1,7 +1,7 @@
 """Check operations by name: every one that `minicnn.ops` defines, at the rows of the table.
 
 >>> from minicnn.testing import cases_of, check_operation
->>> [case.name for case in cases_of("tanh")]
+>>> [case.name for case in cases_of("cosh")]
 ['signed']
 >>> check_operation("conv: groups").verdict
 'pass'

@@ -19,7 +19,7 @@ def data(*shape, seed=0):
     [
         (lambda: nn.Conv2d(3, 4, 3, groups=2), ArgumentError, "in_channels=3 .*groups=2"),
         (lambda: nn.Conv2d(4, 3, 3, groups=2), ArgumentError, "out_channels=3 .*groups=2"),
-        (lambda: nn.Conv2d(4, 4, 3, groups=0), ArgumentError, "groups=0"),
+        (lambda: nn.Conv2d(4, 4, 3, groups=0), ShapeError, "Conv2d: groups"),
         (lambda: nn.Conv2d(4, 4, 0), ShapeError, "Conv2d: kernel_size"),
         (lambda: nn.Conv2d(4, 4, 3, stride=0), ShapeError, "Conv2d: stride"),
         (lambda: nn.Conv2d(4, 4, 3, padding=-1), ShapeError, "Conv2d: padding"),
