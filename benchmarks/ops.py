@@ -232,8 +232,8 @@ def losses() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     yield "cross_entropy of pixels", lambda m, x, t: m.nn.functional.cross_entropy(x, t), (
         (8, 21, 64, 64), Integers((8, 64, 64), 21))  # fmt: skip
     yield "nll_loss", lambda m, x, t: m.nn.functional.nll_loss(x, t), ((256, 1000), labels)
-    for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "soft_margin_loss",
-                 "poisson_nll_loss", "multilabel_soft_margin_loss",
+    for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div",
+                 "soft_margin_loss", "poisson_nll_loss", "multilabel_soft_margin_loss",
                  "binary_cross_entropy_with_logits"):  # fmt: skip
         yield name, lambda m, x, t, k=name: getattr(m.nn.functional, k)(x, t), (
             MATRIX, Integers(MATRIX, 2, floating=True))  # fmt: skip

@@ -59,6 +59,9 @@ def _(dy: Array, y: Array, x: Array, *, min_val: float, max_val: float) -> Gradi
 def leaky_relu(x: Array, slope: Array, /) -> Array:
     """y = x where x > 0, else slope * x."""
     x = floating(x)
+    if np.all((np.asarray(slope) > 0) & (np.asarray(slope) <= 1)):
+        y = np.asarray(x * slope)
+        return np.maximum(x, y, out=y)
     y = np.minimum(x, 0) * slope
     y += np.maximum(x, 0)
     return y

@@ -18,6 +18,7 @@ from minicnn.ops.elementwise import cast, exp, floating, floor, log, no_slope, t
 from minicnn.ops.indexing import nonzero
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.reference.blockwise import choose
 
 __all__ = [
     "add", "addcdiv", "addcmul", "atan2", "clamp", "clip", "copysign", "div", "divide",
@@ -268,7 +269,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
 @differentiable
 def select(a: Array, b: Array, /, condition: Array) -> Array:
     """y = a where the condition holds, else b."""
-    return np.where(condition, a, b)
+    return choose(condition, a, b)
 
 
 @select.gradient(saves="")

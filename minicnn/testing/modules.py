@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from minicnn import models, nn
-from minicnn.nn import layers as layer_files
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
 from minicnn.nn import functional as F
+from minicnn.nn import layers as layer_files
 from minicnn.testing.cases import LAYERS
 from minicnn.testing.cases import ModuleCase as ModuleCase
 from minicnn.testing.cases.case import Shape

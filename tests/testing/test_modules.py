@@ -8,7 +8,6 @@ from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import GradcheckError
 from minicnn.nn import layers as nn_layers
-from minicnn.testing import modules
 from minicnn.testing.modules import (
     ModuleCase,
     check_module,
@@ -132,7 +131,8 @@ def test_the_loss_of_a_row_is_applied():
     def two_numbers(y):
         return y.sum(), (y * y).sum()
 
-    report = check_module(ModuleCase("Tanh", "with loss", lambda nn: nn.Tanh(), ((2, 3),), two_numbers))
+    case = ModuleCase("Tanh", "with loss", lambda nn: nn.Tanh(), ((2, 3),), two_numbers)
+    report = check_module(case)
     assert report.verdict == "pass"
     with pytest.raises(ArgumentError, match="must return a floating-point Tensor"):
         check_module(ModuleCase("Tanh", "without", lambda nn: nn.Tanh(), ((2, 3),), lambda y: None))

@@ -14,7 +14,6 @@ MASK = np.array([[True, False, True], [False, False, True]])
 CHANNELS = np.array([[[True], [False]], [[False], [True]]])
 
 
-
 def drawn(op: str, kind: str, x: Shape) -> Case:
     """Make a row for a dropout that draws the same mask in every call."""
     function = repeatable(partial(getattr(F, kind), p=0.4, training=True))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn_kernels.reference.blockwise import BLOCK, in_blocks
+from minicnn_kernels.reference.blockwise import BLOCK, choose, in_blocks
 
 
 def double(part):
@@ -64,3 +64,22 @@ def test_what_is_no_numpy_array_is_computed_in_one_piece():
             return ("product", factor)
 
     assert in_blocks(double, OfAnotherLibrary()) == ("product", 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_choosing_by_bits_is_where(rng, dtype):
+    a = (rng.normal(size=(300, 250)) * 9).astype(dtype)
+    b = a[::-1].copy()
+    if dtype != np.int64:
+        a[:3, 0] = np.nan, np.inf, -0.0
+    for condition, first, second in (
+        (a > b, a, b),
+        ((a > b).T, a.T, b.T),
+        (a > b, a, dtype(3)),
+        (a > b, dtype(-1), b[0]),
+        ((a > b)[:, :1], a, b),
+    ):
+        y, expected = choose(condition, first, second), np.where(condition, first, second)
+        assert y.dtype == expected.dtype
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
