@@ -7,8 +7,9 @@ the table of operations: the element types are those that the operator was seen 
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -38,15 +39,21 @@ TESTED = ("cpu",)
 
 INTRODUCTION = """\
 Every public function on tensors, made from the code by `python -m minicnn.testing.catalogue`.
-`nn.functional` is `minicnn.nn.functional`; the others are `minicnn.NAME`, and methods of `Tensor`
-where PyTorch has the method. Arguments, results and refusals are those of PyTorch.
+`F` is `minicnn.nn.functional`, and `torch.nn.functional` in the last column; the other functions
+are `minicnn.NAME`, and methods of `Tensor` where PyTorch has the method.
 
-- *types*: the element types that the function was seen to accept in the rows of the gradient table;
-  `float32` stands for `float64` as well.
+- *types*: the element types that the function was seen to accept in the rows of the gradient
+  table; `float` is float32 and float64, `int` is int64.
 - *order*: how often it can be differentiated, checked against central differences; empty for
   functions without a gradient.
 - *devices*: where the tests run it.
-- *algorithms*: what `minicnn.use_algorithms` can choose from, by kernel."""
+- *algorithms*: what `minicnn.use_algorithms` can choose from, by kernel.
+
+Arguments, results and refusals are those of PyTorch, but for these differences on purpose:
+float32 and float64 do not mix in silence; `inplace=True` is accepted and the result is new; a
+tensor inside a graph is not written to; `view` may copy; the dimension of a softmax is not guessed;
+deprecated arguments (`size_average`, `reduce`), `out=` and the `device` and `dtype` of layers are
+left out; gradients are dense. Smaller ones stand in `tests/helpers/deviations.py`, with their reasons."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +208,14 @@ def _page() -> Iterator[str]:
     yield ""
     yield INTRODUCTION
     for family, members in groupby(operators(), lambda operator: operator.family):
-        yield f"\n## {family.capitalize()}\n"
+        yield f"\n## {family.capitalize().replace('_', ' ')}\n"
         yield "| function | formula | types | order | devices | algorithms | in PyTorch |"
         yield "|---|---|---|---|---|---|---|"
         for o in members:
             cells = [
-                _code(*o.functions), _code(o.formula), ", ".join(o.types), o.order,
-                ", ".join(o.devices), "; ".join(o.algorithms), _code(*o.torch),
+                _code(*_short(o.functions)), _code(o.formula),
+                ", ".join(dtype.rstrip("0123456789") for dtype in o.types), o.order,
+                ", ".join(o.devices), "; ".join(o.algorithms), _code(*_short(o.torch)),
             ]  # fmt: skip
             yield f"| {' | '.join(cells)} |"
     yield "\n## Layers\n"
@@ -215,6 +223,10 @@ def _page() -> Iterator[str]:
     yield "|---|---|"
     for name, layer in sorted(layers().items()):
         yield f"| {_code(f'nn.{name}')} | {_code(formula_of(layer))} |"
+
+
+def _short(names: Iterable[str]) -> Iterator[str]:
+    return (re.sub(r"(torch\.)?nn\.functional", "F", name) for name in names)
 
 
 def _code(*texts: str) -> str:
