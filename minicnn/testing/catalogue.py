@@ -52,8 +52,9 @@ are `minicnn.NAME`, and methods of `Tensor` where PyTorch has the method.
 Arguments, results and refusals are those of PyTorch, but for these differences on purpose:
 float32 and float64 do not mix in silence; `inplace=True` is accepted and the result is new; a
 tensor inside a graph is not written to; `view` may copy; the dimension of a softmax is not guessed;
-deprecated arguments (`size_average`, `reduce`), `out=` and the `device` and `dtype` of layers are
-left out; gradients are dense. Smaller ones stand, with reasons, in `tests/helpers/deviations.py`."""
+deprecated arguments (`size_average`, `reduce`), `out=` and the `device` and `dtype` of layers
+are left out; gradients are dense. Smaller ones stand, with reasons, in
+`tests/helpers/deviations.py`."""
 
 
 @dataclass(frozen=True)
