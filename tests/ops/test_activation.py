@@ -134,7 +134,7 @@ def test_small_values_keep_their_digits(name, oracle, dtype, rtol):
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
 def test_integers_as_in_torch(torch, name, dtype):
     if (name, dtype) == ("hardtanh", "uint8"):  # -1 is no unsigned number
-        with pytest.raises(ArgumentError):
+        with pytest.raises((ArgumentError, DTypeError)):
             BENT[name](minicnn, Tensor(np.array([0, 1, 9], dtype)))
         return
     x = np.array([0, 1, 9], dtype)
