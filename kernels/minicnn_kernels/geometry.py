@@ -88,7 +88,7 @@ class Windows:
     >>> windows.place((0, 2))  # rows and columns of the padded image seen by kernel cell [0, 2]
     (slice(0, 5, 2), slice(2, 7, 2))
 
-    Stride, padding and dilation may be given as one integer for all sides.
+    Left out, stride and dilation are 1 and padding is 0.
     """
 
     image: Sides

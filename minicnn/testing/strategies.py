@@ -25,7 +25,7 @@ import numpy as np
 
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn_kernels.arrays import Array, is_floating
-from minicnn_kernels.geometry import output_size
+from minicnn_kernels.geometry import output_size, transposed_size
 
 try:
     from hypothesis import note
@@ -497,7 +497,7 @@ class ConvGeometry:
             self.image, self.kernel, self.stride, self.padding, self.dilation, strict=True
         )
         if self.transposed:
-            smallest = (_transposed_size(*side) for side in windows)
+            smallest = (transposed_size(*side) for side in windows)
             sizes = [n + extra for n, extra in zip(smallest, self.output_padding, strict=True)]
         else:
             sizes = [output_size(*side) for side in windows]
@@ -513,15 +513,6 @@ class ConvGeometry:
             "groups": self.groups,
         }
         return {**found, "output_padding": self.output_padding} if self.transposed else found
-
-
-def _transposed_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return the size of the smallest image on which a convolution has `size` windows.
-
-    >>> _transposed_size(3, kernel=3, stride=2, padding=1, dilation=1)
-    5
-    """
-    return (size - 1) * stride + dilation * (kernel - 1) + 1 - 2 * padding
 
 
 @dataclass(frozen=True)
@@ -671,7 +662,7 @@ def _conv_geometry(dice: _Dice, dims: int, transposed: bool, max_side: int) -> C
         larger = image
         image = tuple(output_size(n, *side) for n, side in zip(larger, windows, strict=True))
         left_over = tuple(
-            n - _transposed_size(count, *side)
+            n - transposed_size(count, *side)
             for n, count, side in zip(larger, image, windows, strict=True)
         )
     groups = dice.pick([1, 1, 2, 3])

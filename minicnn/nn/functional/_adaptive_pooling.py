@@ -49,12 +49,11 @@ def _adaptive_avg_pool(ndim: int, input: Any, output_size: Any) -> Any:
     x, unbatched = batched(op, input, ndim)
     check_floating(op, "input", x)
     size = _adaptive_size(op, input, x.shape[2:], output_size)
-    image = x.shape[2:]
+    windows = _even_bins(x.shape[2:], size)
     if set(size) == {1}:
         y = mean(x, tuple(range(2, x.ndim)), keepdim=True)
-    elif min(size) > 0 and all(n % m == 0 for n, m in zip(image, size, strict=True)):
-        bins = tuple(n // m for n, m in zip(image, size, strict=True))  # all of one size
-        y = pooling.avg_pool(x, Windows(image, bins, stride=bins))
+    elif windows is not None:
+        y = pooling.avg_pool(x, windows)
     else:
         y = pooling.adaptive_avg_pool(x, size)
     return squeeze(y, 0) if unbatched else y
@@ -92,10 +91,8 @@ def _adaptive_max_pool(ndim: int, input: Any, output_size: Any, return_indices: 
     x, unbatched = batched(op, input, ndim)
     check_floating(op, "input", x)
     size = _adaptive_size(op, input, x.shape[2:], output_size)
-    image = x.shape[2:]
-    if min(size) > 0 and all(n % m == 0 for n, m in zip(image, size, strict=True)):
-        bins = tuple(n // m for n, m in zip(image, size, strict=True))  # all of one size
-        windows = Windows(image, bins, stride=bins)
+    windows = _even_bins(x.shape[2:], size)
+    if windows is not None:
         y, winner = pooling.max_pool(x, windows)
         pixels = pooling.winning_pixels(winner, windows) if return_indices else None
     else:
@@ -103,6 +100,14 @@ def _adaptive_max_pool(ndim: int, input: Any, output_size: Any, return_indices: 
     if return_indices:
         return with_indices(x, y, pixels, unbatched)
     return squeeze(y, 0) if unbatched else y
+
+
+def _even_bins(image: Sides, size: Sides) -> Windows | None:
+    """Return the bins as windows if they are all of one size."""
+    if min(size) < 1 or any(n % m for n, m in zip(image, size, strict=True)):
+        return None
+    bins = tuple(n // m for n, m in zip(image, size, strict=True))
+    return Windows(image, bins, stride=bins)
 
 
 def _adaptive_size(op: str, input: Any, image: Sides, output_size: Any) -> Sides:

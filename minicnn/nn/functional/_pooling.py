@@ -12,7 +12,7 @@ from minicnn.nn.functional._checks import batched, check_floating, windows_over
 from minicnn.ops import arithmetic, comparison, elementwise, pooling
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.geometry import Sides, Windows, sides
+from minicnn_kernels.geometry import Sides, Windows, sides, transposed_size
 
 __all__ = [
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d",
@@ -213,7 +213,7 @@ def _unpooled_size(
     steps = kernel if stride is None else sides(stride, ndim, f"{op}: stride", 1)
     border = sides(padding, ndim, f"{op}: padding")
     default = tuple(
-        (n - 1) * s + k - 2 * p for n, k, s, p in zip(pooled, kernel, steps, border, strict=True)
+        transposed_size(*side) for side in zip(pooled, kernel, steps, border, strict=True)
     )
     if output_size is None:
         return default
