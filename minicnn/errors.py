@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from minicnn_kernels.errors import (
     AlgorithmError,
+    ArgumentError,
     DeviceError,
     DTypeError,
     MinicnnError,
@@ -43,10 +44,6 @@ __all__ = [
     "ShapeError",
     "UsageError",
 ]
-
-
-class ArgumentError(MinicnnError, RuntimeError, ValueError):
-    """A setting out of its range."""
 
 
 class IndexOutOfRange(MinicnnError, IndexError, RuntimeError):

@@ -28,7 +28,8 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
-    ["minicnn_kernels.registry"],
+    ["minicnn_kernels.registry", "minicnn_kernels.threads"],
+    ["minicnn_kernels.cpu"],
     ["minicnn_kernels.reference"],
     ["minicnn_kernels"],
     ["minicnn.errors", "minicnn.hooks"],
@@ -48,8 +49,8 @@ ORDER = [
     ["minicnn.cli", "minicnn_pytest"],
     ["minicnn.__main__"],
 ]
-BOTTOM = {name for line in ORDER[:6] for name in line} | {"minicnn.tensor"}
-ENGINE = {name for line in ORDER[:10] for name in line}
+BOTTOM = {name for line in ORDER[:7] for name in line} | {"minicnn.tensor"}
+ENGINE = {name for line in ORDER[:11] for name in line}
 BESIDE = {  # these stand beside the layers and need less than their line would allow
     "minicnn.data": BOTTOM | {"minicnn.random"},
     "minicnn.io": BOTTOM,

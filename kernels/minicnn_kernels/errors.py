@@ -21,3 +21,7 @@ class DeviceError(MinicnnError, RuntimeError):
 
 class AlgorithmError(MinicnnError, ValueError):
     """An algorithm's name that is unknown, or one that does not serve this call."""
+
+
+class ArgumentError(MinicnnError, RuntimeError, ValueError):
+    """A setting out of its range."""
