@@ -7,10 +7,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from minicnn_kernels.arrays import device_of
@@ -22,6 +26,12 @@ _chosen: ContextVar[dict[str, str]] = ContextVar("algorithms", default={})  # no
 
 def _serves_all(*arrays: Any, **settings: Any) -> bool:
     return True
+
+
+@cache
+def can_compile() -> bool:
+    """Say whether compiled kernels run: Numba is installed, and MINICNN_KERNELS is not "numpy"."""
+    return os.environ.get("MINICNN_KERNELS") != "numpy" and find_spec("numba") is not None
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,34 @@ class Kernel:
             return compute
 
         return register
+
+    def compiled(
+        self,
+        name: str,
+        function: str,
+        formula: str,
+        *,
+        cost: Callable[..., float] | None = None,
+        serves: Callable[..., bool] = _serves_all,
+    ) -> None:
+        """Register an algorithm compiled by Numba, imported when it is first called.
+
+        Args:
+            function: its place below minicnn_kernels.cpu: "pooling.max_winners".
+            formula: the first line of its docstring.
+        """
+        module, _, attribute = function.rpartition(".")
+
+        def compute(*arrays: Any, **settings: Any) -> Any:
+            found = import_module(f"minicnn_kernels.cpu.{module}")
+            return getattr(found, attribute)(*arrays, **settings)
+
+        compute.__doc__ = formula
+        self.algorithm(
+            name,
+            cost=cost,
+            serves=lambda *arrays, **settings: can_compile() and serves(*arrays, **settings),
+        )(compute)
 
     def check_name(self, name: str) -> None:
         """Raise AlgorithmError if there is no algorithm of that name."""

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minicnn_kernels import kernels, use_algorithms
+from minicnn_kernels import kernels, registry, use_algorithms
 from minicnn_kernels.errors import AlgorithmError
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.registry import Kernel, can_compile
 
 X = np.zeros(3)
 
@@ -134,3 +134,36 @@ def test_every_kernel_can_be_chosen_for_and_every_algorithm_states_its_formula()
         assert any(a.cost is not None for a in kernel.algorithms.values()), name
         for algorithm in kernel.algorithms.values():
             assert algorithm.formula, f"{name}: {algorithm.name}"
+
+
+# --- compiled algorithms --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh_answer():
+    can_compile.cache_clear()
+    yield
+    can_compile.cache_clear()
+
+
+def test_a_compiled_algorithm_is_imported_when_it_is_called(scale, monkeypatch, fresh_answer):
+    module = SimpleNamespace(scale=lambda x, *, factor: f"compiled {factor}")
+    monkeypatch.setattr(registry, "find_spec", lambda name: "there")
+    monkeypatch.delenv("MINICNN_KERNELS", raising=False)
+    scale.compiled("fast", "chosen.scale", "y = x * factor.", cost=lambda x, factor: 0)
+    with pytest.raises(ModuleNotFoundError, match=r"minicnn_kernels\.cpu\.chosen"):
+        scale(X, factor=2)
+    monkeypatch.setattr(registry, "import_module", {"minicnn_kernels.cpu.chosen": module}.get)
+    assert scale(X, factor=2) == "compiled 2"
+    assert scale.algorithms["fast"].formula == "y = x * factor."
+
+
+@pytest.mark.parametrize("reason", ["no Numba", "asked for NumPy"])
+def test_without_numba_the_others_serve(scale, monkeypatch, fresh_answer, reason):
+    monkeypatch.setattr(registry, "find_spec", lambda name: None if reason == "no Numba" else "it")
+    if reason == "asked for NumPy":
+        monkeypatch.setenv("MINICNN_KERNELS", "numpy")
+    scale.compiled("fast", "chosen.scale", "y = x * factor.", cost=lambda x, factor: 0)
+    assert scale(X, factor=2) == "small"
+    with pytest.raises(AlgorithmError, match="'fast' does not serve this call"):
+        scale(X, factor=2, algorithm="fast")
