@@ -35,24 +35,26 @@ NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
 
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split a call into tensors and settings; settings end up as plain values or arrays."""
+    count = len(args) if op.variadic else len(op.tensor_names)
+    if not kwargs and len(args) <= count:
+        return args, op.setting_defaults
     settings = {**op.setting_defaults, **kwargs}
     if kwargs:
         args = _renamed(op, args, settings)
-    tensors = args if op.variadic else args[: len(op.tensor_names)]
-    extra = args[len(tensors) :]
-    if len(extra) > len(op.setting_names):
-        expected = ", ".join([*op.tensor_names, *op.setting_names])
-        raise TypeError(f"{op.name}({expected}) got {len(args)} positional arguments")
-    named = dict(zip(op.setting_names, extra, strict=False))
-    if twice := named.keys() & kwargs.keys():
-        raise TypeError(f"{op.name} got {' and '.join(sorted(twice))} by position and by name")
-    settings.update(named)
+    if extra := args[count:]:
+        if len(extra) > len(op.setting_names):
+            expected = ", ".join([*op.tensor_names, *op.setting_names])
+            raise TypeError(f"{op.name}({expected}) got {len(args)} positional arguments")
+        named = dict(zip(op.setting_names, extra, strict=False))
+        if twice := named.keys() & kwargs.keys():
+            raise TypeError(f"{op.name} got {' and '.join(sorted(twice))} by position and by name")
+        settings.update(named)
     for name, value in settings.items():
         if isinstance(value, Tensor):
             if value.requires_grad:
                 raise GradientError(f"{op.name}: no gradient flows to {name}; use .detach()")
             settings[name] = value.array
-    return tensors, settings
+    return args[:count], settings
 
 
 def _renamed(op: Op[Any], args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:
@@ -68,6 +70,8 @@ def _renamed(op: Op[Any], args: tuple[Any, ...], settings: dict[str, Any]) -> tu
 def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     """Take the arrays out of the tensors: on one device, of one floating-point type."""
     values = [value.array if isinstance(value, Tensor) else value for value in inputs]
+    if _alike(values):
+        return values
     values = [value.item() if isinstance(value, np.generic) else value for value in values]
     arrays = [value for value in values if hasattr(value, "dtype")]
     if len(arrays) < len(values):
@@ -95,6 +99,15 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     return values
 
 
+def _alike(values: list[Any]) -> bool:
+    """Say whether all values are NumPy arrays of one element type, as nearly always."""
+    for value in values:
+        if type(value) is not np.ndarray or value.dtype != values[0].dtype:
+            return False
+    return True
+
+
+@np.errstate(all="ignore")  # Inf and NaN are values; detect_anomaly() finds them
 def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     """Run an operation on arrays; what NumPy refuses becomes an error that names the operation.
 
@@ -104,8 +117,7 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         ArgumentError: a number is too large for the element type.
     """
     try:
-        with np.errstate(all="ignore"):  # Inf and NaN are values; detect_anomaly() finds them
-            y = op.forward(*arrays, **settings)
+        y = op.forward(*arrays, **settings)
         return y if "dtype" in settings else not_promoted(y, arrays)
     except MinicnnError:
         raise
@@ -144,8 +156,12 @@ def not_promoted(y: Any, arrays: list[Any]) -> Any:
     """
     if not is_floating(y.dtype):
         return y
-    floats = [a.dtype for a in arrays if hasattr(a, "dtype") and is_floating(a.dtype)]
-    return y.astype(floats[0] if floats else np.float32, copy=False)
+    wanted: Any = np.float32
+    for array in arrays:
+        if hasattr(array, "dtype") and is_floating(array.dtype):
+            wanted = array.dtype
+            break
+    return y if y.dtype == wanted else y.astype(wanted)
 
 
 def owner(array: Any) -> Any:

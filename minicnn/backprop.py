@@ -213,11 +213,11 @@ def _pass_on(node: Node, dy: Any, needed: set[int], pending: dict[int, _Pending]
     gradients = [thunks[i]() for i, _ in places]
     known = (dy, *(node.saved or ()), *node.settings.values(), *gradients)
     taken = [id(owner(value)) for value in known]
-    for (i, parent), dx in zip(places, gradients, strict=True):
+    for (i, parent), dx, memory in zip(places, gradients, taken[-len(places) :], strict=True):
         guards.check_gradient(node, i, parent, dx)
         if isinstance(dy, Tensor) and not isinstance(dx, Tensor):
             dx = Tensor(dx)  # a constant: what comes below it is recorded all the same
-        ours = taken.count(id(owner(dx))) == 1 and isinstance(dx, np.ndarray) and dx.flags.writeable
+        ours = taken.count(memory) == 1 and isinstance(dx, np.ndarray) and dx.flags.writeable
         pending.setdefault(id(parent), _Pending()).add(dx, ours)
 
 

@@ -19,7 +19,8 @@ so the same text runs fast on arrays and, on Tensors, is itself recorded and dif
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Container
 from contextvars import ContextVar
 from itertools import count
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
@@ -62,18 +63,17 @@ class Node:
         self.settings = settings
         self.spec = Spec(y.shape, y.dtype)
         self.hooks: list[Hook] = []
-        self.parents = tuple(
-            t.origin if isinstance(t, Tensor) and t.requires_grad else None for t in inputs
-        )
-        values = (y.array, *arrays)
-        self.saved: tuple[Any, ...] | None = tuple(
-            Spec(v.shape, v.dtype) if hasattr(v, "dtype") and not op.reads(i) else v
-            for i, v in enumerate(values)
-        )
-        self.versions = tuple(
-            (t.version, t.version[0]) if isinstance(t, Tensor) and op.reads(i) else None
-            for i, t in enumerate((y, *inputs))
-        )
+        parents: list[Node | Tensor | None] = []
+        saved: list[Any] = [y.array if 0 in op.saves else self.spec]
+        versions = [(y.version, y.version[0]) if 0 in op.saves else None]
+        for i, (t, value) in enumerate(zip(inputs, arrays, strict=True), 1):
+            is_tensor, is_read = isinstance(t, Tensor), i in op.saves
+            parents.append(t.origin if is_tensor and t.requires_grad else None)
+            versions.append((t.version, t.version[0]) if is_tensor and is_read else None)
+            only_spec = hasattr(value, "dtype") and not is_read
+            saved.append(Spec(value.shape, value.dtype) if only_spec else value)
+        self.parents, self.versions = tuple(parents), tuple(versions)
+        self.saved: tuple[Any, ...] | None = tuple(saved)
         self.trace = anomaly.trace(self.saved) if anomaly.active.get() else None
 
     def gradients(self, dy: Any) -> tuple[Thunk, ...]:
@@ -120,7 +120,7 @@ class Op(Generic[P]):
         self.tensor_names = [p.name for p in kinds if p.kind is p.POSITIONAL_ONLY]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in kinds)
         self.setting_names = [p.name for p in kinds if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.saves: set[int] | None = None  # positions in (y, *tensors); None: all of them
+        self.saves: Container[int] = range(sys.maxsize)  # positions in (y, *tensors) that are read
 
     def gradient(self, saves: str | None = None) -> Callable[[Callable[..., Gradients]], Op[P]]:
         """Take the function below as this operation's gradient.
@@ -139,10 +139,6 @@ class Op(Generic[P]):
 
         return register
 
-    def reads(self, position: int) -> bool:
-        """Say whether the gradient reads the values of y (0) or of a tensor (1, 2, ...)."""
-        return self.saves is None or position in self.saves
-
     def value_names(self, node: Node) -> list[str]:
         """Name the values that `node` saved, for messages."""
         names = self.tensor_names or [f"tensor {i}" for i in range(len(node.versions) - 1)]
@@ -151,18 +147,15 @@ class Op(Generic[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Compute on arrays; on Tensors also record, if one of them requires a gradient."""
         inputs, settings = arguments.bind(self, args, kwargs)
-        if not any(isinstance(value, Tensor) for value in inputs):
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        if not tensors:
             return self.forward(*inputs, **settings)
         arrays = arguments.to_arrays(self, inputs)
         y = Tensor(arguments.compute(self, arrays, settings))
         if anomaly.active.get():
             anomaly.check_finite(y.array, self.name, "forward")
-        _share_version(y, inputs)
-        if (
-            grad_enabled.get()
-            and is_floating(y.dtype)
-            and any(isinstance(value, Tensor) and value.requires_grad for value in inputs)
-        ):
+        _share_version(y, tensors)
+        if grad_enabled.get() and is_floating(y.dtype) and any(t.requires_grad for t in tensors):
             y.node = Node(self, inputs, arrays, y, settings)
         return y
 
@@ -175,9 +168,9 @@ def differentiable(forward: Callable[P, Any]) -> Op[P]:
     return Op(forward)
 
 
-def _share_version(y: Tensor, inputs: tuple[Any, ...]) -> None:
+def _share_version(y: Tensor, tensors: list[Tensor]) -> None:
     """Let a view count changes in place together with the tensor it looks at."""
     memory = arguments.owner(y.array)
-    for value in inputs:
-        if isinstance(value, Tensor) and arguments.owner(value.array) is memory:
-            y.version = value.version
+    for tensor in tensors:
+        if arguments.owner(tensor.array) is memory:
+            y.version = tensor.version

@@ -39,7 +39,8 @@ def is_floating(dtype: Any) -> bool:
     >>> is_floating(np.dtype("float32")), is_floating(np.dtype("int64"))
     (True, False)
     """
-    return bool(np.issubdtype(dtype, np.floating))
+    floating: bool = dtype.kind == "f"
+    return floating
 
 
 def to_device(array: Any, device: str) -> Any:

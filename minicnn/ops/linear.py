@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import DTypeError, ShapeError
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
-from minicnn.ops.shape import reshape, transpose, unsqueeze, view_as
+from minicnn.ops.shape import permute_dims, transpose, unsqueeze, view_as
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "ger", "inner", "kron", "matmul",
@@ -30,6 +31,17 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
         lambda: unbroadcast(matrix_product(dy, transpose(b, -1, -2)), a),
         lambda: unbroadcast(matrix_product(transpose(a, -1, -2), dy), b),
     )
+
+
+@differentiable
+def inner_product(a: Array, b: Array, /) -> Array:
+    """y = sum_k a[k] * b[k]."""
+    return np.dot(a, b)
+
+
+@inner_product.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return lambda: dy * b, lambda: dy * a
 
 
 def matmul(input: Any, other: Any) -> Any:
@@ -54,6 +66,8 @@ def matmul(input: Any, other: Any) -> Any:
     inner = right[-2] if len(right) > 1 else right[0] if right else None
     if not left or inner != left[-1]:
         raise ShapeError(f"matmul: the last size of {left} must meet the first of {right}")
+    if len(left) == len(right) == 1:
+        return inner_product(a, b)
     if len(left) > 2 and len(right) == 2:  # one product of tall matrices, not one per batch
         return view_as(matrix_product(_rows(a), b), (*left[:-1], right[-1]))
     rows = view_as(a, (1, *left)) if len(left) == 1 else a
@@ -66,13 +80,13 @@ def matmul(input: Any, other: Any) -> Any:
     if len(right) == 1:
         del shape[-1]
     if len(left) == 1:
-        del shape[-1 if len(right) == 1 else -2]
+        del shape[-2]
     return y if len(shape) == y.ndim else view_as(y, tuple(shape))
 
 
 def _rows(x: Any) -> Any:
     """See (..., K) as a matrix (N, K)."""
-    return reshape(x, (int(np.prod(x.shape[:-1])), x.shape[-1]))
+    return x if x.ndim == 2 else view_as(x, (prod(x.shape[:-1]), x.shape[-1]))
 
 
 @differentiable
@@ -88,7 +102,7 @@ def affine(x: Array, w: Array, b: Array | None, /) -> Array:
 def _(dy: Array, y: Array, x: Array, w: Array, b: Array) -> Gradients:
     return (
         lambda: matmul(dy, w),
-        lambda: matrix_product(transpose(_rows(dy), 0, 1), _rows(x)),
+        lambda: matrix_product(permute_dims(_rows(dy), (1, 0)), _rows(x)),
         lambda: unbroadcast(dy, b),
     )
 

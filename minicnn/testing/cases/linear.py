@@ -33,7 +33,7 @@ def embedding(name: str, words: Any = WORDS, **settings: Any) -> Case:
 
 ROWS = [
     product("matrices", lambda m, a, b: a @ b, (2, 3), (3, 4)),
-    product("vectors", lambda m, a, b: a @ b, (3,), (3,)),
+    both("inner_product", "vectors", lambda m, a, b: a @ b, (3,), (3,)),
     product("matrix and vector", lambda m, a, b: a @ b, (2, 3), (3,)),
     product("vector and matrix", lambda m, a, b: a @ b, (3,), (3, 4)),
     product("batches", lambda m, a, b: m.matmul(a, b), (2, 3, 2), (2, 2, 1)),
@@ -50,8 +50,8 @@ ROWS = [
     product("mv", lambda m, a, b: a.mv(b), (2, 3), (3,)),
     product("bmm", lambda m, a, b: m.bmm(a, b), (2, 3, 1), (2, 1, 4)),
     product("bmm of no batch", lambda m, a, b: a.bmm(b), (0, 2, 3), (0, 3, 1)),
-    product("dot", lambda m, a, b: m.dot(a, b), (3,), (3,)),
-    product("dot of nothing", lambda m, a, b: m.vdot(a, b), (0,), (0,)),
+    both("inner_product", "dot", lambda m, a, b: m.dot(a, b), (3,), (3,)),
+    both("inner_product", "dot of nothing", lambda m, a, b: m.vdot(a, b), (0,), (0,)),
     product("inner", lambda m, a, b: m.inner(a, b), (2, 3), (2, 4, 3)),
     product("inner of vectors", lambda m, a, b: a.inner(b), (3,), (3,)),
     both("mul", "inner with a number", lambda m, a, b: m.inner(a, b), (2, 3), ()),
@@ -109,7 +109,7 @@ ROWS = [
     functional("affine", "a bias per sample", "linear", (4, 3), (2, 3), (4, 2)),
     functional("affine", "a single bias", "linear", (2, 2, 3), (2, 3), ()),
     functional("matrix_product", "a vector of weights", "linear", (4, 3), (3,)),
-    functional("matrix_product", "a vector of weights, one sample", "linear", (3,), (3,), ()),
+    functional("inner_product", "a vector of weights, one sample", "linear", (3,), (3,), ()),
     functional("matrix_product", "bilinear", "bilinear", (4, 3), (4, 2), (5, 3, 2), (5,)),
     functional("matrix_product", "bilinear, one sample", "bilinear", (3,), (2,), (2, 3, 2)),
     functional("matrix_product", "bilinear, sequences", "bilinear",
