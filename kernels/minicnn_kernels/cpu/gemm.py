@@ -1,0 +1,232 @@
+"""The matrix product c[i,j] = sum_k a[i,k] * b[k,j], in blocks that fit the caches.
+
+A block of b, DEPTH terms of the sum by one tile's columns, is read from the first-level cache for
+tile after tile of rows; a block of a, ROW_BLOCK rows by DEPTH terms, stays in the second level.
+Both are copied ("packed") into the order in which `tile_product` reads them: b in panels,
+
+    packed[panel, k, j] = b[k, panel * tile_columns + j]
+
+and a as rows, or, where rows are neighbours in memory, as columns: the tile takes both.
+
+Matrices are given here as flat arrays, with the place of the first value and the steps from one
+row, column or term of the sum to the next.  Other kernels call the same functions.
+
+Paper: Goto, van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.vector import (
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    half_tile_product,
+    tile_product,
+)
+from minicnn_kernels.cpu.workspace import workspace
+from minicnn_kernels.threads import get_num_threads, parallel
+
+DEPTH_BYTES = 1024
+"""Terms of the sum in a block, in bytes: of b, 32 KiB are in use at a time."""
+
+ROW_BLOCK = 224 // ROWS * ROWS
+"""Rows of a packed block of a: 224 KiB."""
+
+ROW_BYTES = DEPTH_BYTES + 64
+"""From one packed row of a to the next; a power of two would crowd a few places of the cache."""
+
+PACKED_BYTES = 32 * 2**20
+"""How much of b is packed at a time."""
+
+
+@jit(inline=True)
+def tile_columns(c):
+    """Return how many columns a tile has, for values as those of c."""
+    return VECTORS * VECTOR_BYTES // c.itemsize
+
+
+@jit()
+def pack_a(a, at, row_step, depth_step, rows, depth, packed):
+    """Copy a block of a; return the steps between its rows and terms in `packed`.
+
+    packed[i * row_step + k * depth_step] = a[i,k]
+    """
+    if row_step == 1 and depth_step != 1:
+        for k in range(depth):
+            copy(a, at + k * depth_step, packed, k * ROW_BLOCK, rows)
+        return 1, ROW_BLOCK
+    step = ROW_BYTES // a.itemsize
+    for i in range(rows):
+        copy(a, at + i * row_step, packed, i * step, depth)
+    return step, 1
+
+
+@jit()
+def pack_b(b, at, depth_step, column_step, depth, columns, packed, at_packed):
+    """Copy a panel of b, zeros beyond its columns: packed[k, j] = b[k, j]."""
+    width = tile_columns(b)
+    target = packed[at_packed : at_packed + depth * width]
+    if columns < width:
+        target[:] = 0
+    if column_step == 1:
+        for k in range(depth):
+            copy(b, at + k * depth_step, target, k * width, columns)
+    else:
+        for j in range(columns):
+            for k in range(depth):
+                target[k * width + j] = b[at + k * depth_step + j * column_step]
+
+
+@jit(inline=True)
+def copy(source, at_source, target, at_target, count):
+    """target[i] = source[i], from the given places on."""
+    a = source[at_source : at_source + count]
+    b = target[at_target : at_target + count]
+    for i in range(count):
+        b[i] = a[i]
+
+
+@jit()
+def multiply_block(
+    a, at_a, row_step, depth_step, rows, depth, b, at_b, columns, c, at_c, c_step, accumulate, tile
+):
+    """c[i,j] (+)= sum_k a[i,k] * b[k,j], with b packed in panels of `depth` terms.
+
+    Args:
+        a: readable up to a multiple of ROWS rows, whatever is in the last ones.
+        accumulate: whether to add to c.
+        tile: scratch memory for a tile, ROWS * tile_columns values.
+    """
+    width = tile_columns(c)
+    for j in range(0, columns, width):
+        panel = at_b + j * depth
+        count = min(width, columns - j)
+        for i in range(0, rows, ROWS):
+            place, height = at_c + i * c_step + j, min(ROWS, rows - i)
+            start = at_a + i * row_step
+            if height == ROWS and count == width:
+                tile_product(
+                    depth, a, start, row_step, depth_step, b, panel, width,
+                    c, place, c_step, accumulate,
+                )  # fmt: skip
+            elif height == ROWS and 2 * count == width:
+                half_tile_product(
+                    depth, a, start, row_step, depth_step, b, panel, width,
+                    c, place, c_step, accumulate,
+                )  # fmt: skip
+            else:
+                if 2 * count <= width:
+                    half_tile_product(
+                        depth, a, start, row_step, depth_step, b, panel, width,
+                        tile, 0, width, False,
+                    )  # fmt: skip
+                else:
+                    tile_product(
+                        depth, a, start, row_step, depth_step, b, panel, width,
+                        tile, 0, width, False,
+                    )  # fmt: skip
+                _store_part(tile, width, height, count, c, place, c_step, accumulate)
+
+
+@jit()
+def _store_part(tile, width, rows, columns, c, at_c, c_step, accumulate):
+    """Store the part of a tile that lies in c, or add it to c."""
+    for i in range(rows):
+        source = tile[i * width : i * width + columns]
+        target = c[at_c + i * c_step : at_c + i * c_step + columns]
+        if accumulate:
+            for j in range(columns):
+                target[j] += source[j]
+        else:
+            for j in range(columns):
+                target[j] = source[j]
+
+
+# --- the product of two matrices ------------------------------------------------------------------
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """c[i,j] = sum_k a[i,k] * b[k,j], of two matrices with any strides."""
+    (rows, depth), columns = a.shape, b.shape[1]
+    c = np.empty((rows, columns), a.dtype)
+    if depth == 0:
+        c[...] = 0
+    section = max(1, PACKED_BYTES // (b.itemsize * max(1, columns)))
+    for k in range(0, depth, section):
+        _add_product(a[:, k : k + section], b[k : k + section], c, k > 0)
+    return c
+
+
+def _add_product(a: Array, b: Array, c: Array, accumulate: bool) -> None:
+    (rows, depth), columns = a.shape, b.shape[1]
+    width = VECTORS * VECTOR_BYTES // c.itemsize
+    tiles, panels = -(-rows // ROWS), -(-columns // width)
+    packed = workspace("gemm b", panels * width * depth, c.dtype)
+    grain = max(1, 2**16 // (width * max(1, depth)))
+    parallel(_pack_panels, panels, *_flat(b), depth, columns, packed, grain=grain)
+    by_columns = tiles < min(panels, 4 * get_num_threads())
+    count = panels if by_columns else tiles
+    grain = max(1, 2**20 * count // max(1, rows * depth * columns))
+    arguments = (*_flat(a), rows, depth, packed, columns, c.reshape(-1), accumulate, by_columns)
+    parallel(_multiply_part, count, *arguments, grain=grain)
+
+
+def _flat(a: Array) -> tuple[Array, int, int]:
+    """Return a matrix as a flat array, and the steps between its rows and its columns."""
+    if a.flags.f_contiguous and not a.flags.c_contiguous:
+        return a.T.reshape(-1), 1, a.shape[0]
+    return np.ascontiguousarray(a).reshape(-1), a.shape[1], 1
+
+
+@jit()
+def _pack_panels(begin, end, b, depth_step, column_step, depth, columns, packed):
+    """Pack panels of b, block after block of the sum: packed[block, panel, k, j]."""
+    width = tile_columns(b)
+    panels = -(-columns // width)
+    block = DEPTH_BYTES // b.itemsize
+    for k in range(0, depth, block):
+        terms = min(block, depth - k)
+        for panel in range(begin, end):
+            j = panel * width
+            pack_b(
+                b, k * depth_step + j * column_step, depth_step, column_step,
+                terms, min(width, columns - j),
+                packed, k * panels * width + panel * width * terms,
+            )  # fmt: skip
+
+
+def _multiply_part(begin: int, end: int, a: Array, *arguments: Any) -> None:
+    block = workspace("gemm a", (ROW_BLOCK + ROWS) * ROW_BYTES // a.itemsize, a.dtype)
+    tile = workspace("gemm tile", ROWS * VECTORS * VECTOR_BYTES // a.itemsize, a.dtype)
+    _multiply_rows(begin, end, block, tile, a, *arguments)
+
+
+@jit()
+def _multiply_rows(
+    begin, end, block, tile, a, row_step, depth_step, rows, depth, packed, columns, c, accumulate,
+    by_columns,
+):  # fmt: skip
+    """Compute the part of c from one tile of rows, or panel of columns, to another."""
+    width = tile_columns(c)
+    panels = -(-columns // width)
+    first_row, last_row, first, last = begin * ROWS, min(end * ROWS, rows), 0, columns
+    if by_columns:
+        first_row, last_row, first, last = 0, rows, begin * width, min(end * width, columns)
+    depth_block = DEPTH_BYTES // c.itemsize
+    for i in range(first_row, last_row, ROW_BLOCK):
+        height = min(ROW_BLOCK, last_row - i)
+        for k in range(0, depth, depth_block):
+            terms = min(depth_block, depth - k)
+            start = i * row_step + k * depth_step
+            steps = pack_a(a, start, row_step, depth_step, height, terms, block)
+            multiply_block(
+                block, 0, steps[0], steps[1], height, terms,
+                packed, k * panels * width + first * terms, last - first,
+                c, i * columns + first, columns, accumulate or k > 0, tile,
+            )  # fmt: skip

@@ -1,0 +1,183 @@
+"""The innermost loop of every matrix product: a tile of the result that stays in registers.
+
+A tile has ROWS rows of two vectors.  For each step of the sum the loop loads two vectors of b, and
+for each row one value of a, which it multiplies with both:
+
+    c[i, j] (+)= sum_k a[i, k] * b[k, j]        0 <= i < ROWS, 0 <= j < columns
+
+So 2 * ROWS multiply-adds share ROWS + 2 loads.  Numba has no vector types: `tile_product` writes
+the loop in LLVM's language, with the tile in variables of the loop ("phi"), which become registers.
+
+Paper: Goto, van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+VECTORS = 2
+"""Vectors in a row of a tile."""
+
+
+def _choose_tile() -> tuple[int, int]:
+    """Return the bytes of a vector and the rows of a tile, for the processor compiled for.
+
+    The tile, two vectors of b and a value of a fill the vector registers: 32 in AVX-512 and NEON,
+    16 in AVX2.  Elsewhere LLVM makes of the vectors what the processor has.
+    """
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    if "+avx512f" in features:
+        return 64, 14
+    if "+avx2" in features:
+        return 32, 6
+    if triple.startswith(("aarch64", "arm64")):
+        return 16, 14
+    return 16, 4
+
+
+VECTOR_BYTES, ROWS = _choose_tile()
+
+
+def _tile_product(vectors: int) -> Callable[..., None]:
+    """Make the loop for tiles of ROWS rows of `vectors` vectors."""
+
+    @intrinsic
+    def product(
+        typing: Any, depth: Any, a: Any, at_a: Any, row_step: Any, depth_step: Any,
+        b: Any, at_b: Any, b_step: Any, c: Any, at_c: Any, c_step: Any, accumulate: Any,
+    ) -> Any:  # fmt: skip
+        """Compute a tile; the steps say how far apart two rows and two terms of the sum lie."""
+        n = types.intp
+        signature = types.void(n, a, n, n, n, b, n, n, c, n, n, types.boolean)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            depth, a_, at_a, row_step, depth_step, b_, at_b, b_step, c_, at_c, c_step, add = (
+                arguments
+            )
+            a_start, b_start, c_start = (
+                builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+                for kind, array, at in ((a, a_, at_a), (b, b_, at_b), (c, c_, at_c))
+            )
+            number = context.get_value_type(c.dtype)
+            lanes = VECTOR_BYTES // (c.dtype.bitwidth // 8)
+            tile = _loop(
+                builder,
+                number,
+                lanes,
+                vectors,
+                depth,
+                (a_start, row_step, depth_step),
+                (b_start, b_step),
+            )
+            with builder.if_else(add) as (sum_up, replace):
+                with sum_up:
+                    _store(builder, tile, lanes, c_start, c_step, add=True)
+                with replace:
+                    _store(builder, tile, lanes, c_start, c_step, add=False)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return product  # type: ignore[no-any-return]
+
+
+def _loop(
+    builder: Any, number: Any, lanes: int, vectors: int, depth: Any, a: Any, b: Any
+) -> list[list[Any]]:
+    """Emit the loop over the terms of the sum; return the tile, vectors in rows.
+
+    Rows are found from every third one, as pointer, pointer + step and pointer + 2 * step: those
+    are forms of address that processors have, and a pointer for every row would be too many.
+    """
+    (a_start, row_step, depth_step), (b_start, b_step) = a, b
+    vector = ir.VectorType(number, lanes)
+    entry = builder.block
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    two_steps = builder.add(row_step, row_step)
+    starts = [
+        builder.gep(a_start, [builder.mul(row_step, row_step.type(row))])
+        for row in range(0, ROWS, 3)
+    ]
+    builder.branch(head)
+
+    builder.position_at_end(head)
+    left = _variable(builder, depth, entry)
+    a_places = [_variable(builder, start, entry) for start in starts]
+    b_place = _variable(builder, b_start, entry)
+    zero = vector([0.0] * lanes)
+    tile = [[_variable(builder, zero, entry) for _ in range(vectors)] for _ in range(ROWS)]
+    builder.cbranch(builder.icmp_signed(">", left, left.type(0)), body, end)
+
+    builder.position_at_end(body)
+    row_of_b = [_load(builder, _moved(builder, b_place, j * lanes), vector) for j in range(vectors)]
+    for i, row in enumerate(tile):
+        place = a_places[i // 3]
+        if i % 3:
+            place = builder.gep(place, [row_step if i % 3 == 1 else two_steps])
+        value = _splat(builder, builder.load(place), vector)
+        for old, part in zip(row, row_of_b, strict=True):
+            flags = ("contract",)  # one instruction, where the processor has it
+            new = builder.fadd(old, builder.fmul(value, part, flags=flags), flags=flags)
+            old.add_incoming(new, body)
+    left.add_incoming(builder.sub(left, left.type(1)), body)
+    for place in a_places:
+        place.add_incoming(builder.gep(place, [depth_step]), body)
+    b_place.add_incoming(builder.gep(b_place, [b_step]), body)
+    builder.branch(head)
+
+    builder.position_at_end(end)
+    return tile
+
+
+def _variable(builder: Any, start: Any, entry: Any) -> Any:
+    """Declare a variable of the loop that has the value `start` on entry."""
+    variable = builder.phi(start.type)
+    variable.add_incoming(start, entry)
+    return variable
+
+
+def _store(
+    builder: Any, tile: list[list[Any]], lanes: int, start: Any, step: Any, *, add: bool
+) -> None:
+    """Emit the stores of a tile, or its addition to what is there."""
+    place = start
+    for row in tile:
+        for j, value in enumerate(row):
+            here = _moved(builder, place, j * lanes)
+            if add:
+                value = builder.fadd(value, _load(builder, here, value.type))
+            store = builder.store(value, builder.bitcast(here, value.type.as_pointer()))
+            store.align = _bytes_of(value.type.element)
+        place = builder.gep(place, [step])
+
+
+def _moved(builder: Any, place: Any, count: int) -> Any:
+    return builder.gep(place, [ir.Constant(ir.IntType(64), count)])
+
+
+def _load(builder: Any, place: Any, vector: Any) -> Any:
+    load = builder.load(builder.bitcast(place, vector.as_pointer()))
+    load.align = _bytes_of(vector.element)
+    return load
+
+
+def _bytes_of(number: Any) -> int:
+    return 4 if isinstance(number, ir.FloatType) else 8
+
+
+def _splat(builder: Any, value: Any, vector: Any) -> Any:
+    """Return a vector with the value in every lane."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, undefined, lanes)
+
+
+tile_product = _tile_product(VECTORS)
+half_tile_product = _tile_product(VECTORS // 2)

@@ -1,0 +1,37 @@
+"""Scratch memory that each thread keeps: new pages for each call would cost more than the work."""
+
+from __future__ import annotations
+
+import threading
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+
+ALIGNMENT = 64
+"""Bytes in a line of the cache, and in the longest vector."""
+
+_thread = threading.local()
+
+
+def workspace(name: str, shape: int | tuple[int, ...], dtype: Any) -> Array:
+    """Return this thread's scratch memory of that name, aligned; it holds anything.
+
+    The next call with the same name, from the same thread, returns the same memory.  So a name
+    belongs to one function, which needs it no longer when it returns.
+    """
+    shape = (shape,) if isinstance(shape, int) else shape
+    n_bytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = vars(_thread).get(name)
+    if memory is None or memory.nbytes < n_bytes:
+        memory = vars(_thread)[name] = _aligned(n_bytes)
+    scratch: Array = memory[:n_bytes].view(dtype).reshape(shape)
+    return scratch
+
+
+def _aligned(n_bytes: int) -> Array:
+    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + n_bytes]
