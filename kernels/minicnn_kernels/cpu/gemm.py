@@ -94,9 +94,10 @@ def copy(source, at_source, target, at_target, count):
 
 @jit()
 def multiply_block(
-    a, at_a, row_step, depth_step, rows, depth, b, at_b, columns, c, at_c, c_step, accumulate, tile
-):
-    """c[i,j] (+)= sum_k a[i,k] * b[k,j], with b packed in panels of `depth` terms.
+    a, at_a, row_step, depth_step, rows, depth, b, at_b, panel_step, columns, c, at_c, c_step,
+    accumulate, tile,
+):  # fmt: skip
+    """c[i,j] (+)= sum_k a[i,k] * b[k,j], with b packed in panels `panel_step` apart.
 
     Args:
         a: readable up to a multiple of ROWS rows, whatever is in the last ones.
@@ -105,7 +106,7 @@ def multiply_block(
     """
     width = tile_columns(c)
     for j in range(0, columns, width):
-        panel = at_b + j * depth
+        panel = at_b + j // width * panel_step
         count = min(width, columns - j)
         for i in range(0, rows, ROWS):
             place, height = at_c + i * c_step + j, min(ROWS, rows - i)
@@ -186,19 +187,14 @@ def _flat(a: Array) -> tuple[Array, int, int]:
 
 @jit()
 def _pack_panels(begin, end, b, depth_step, column_step, depth, columns, packed):
-    """Pack panels of b, block after block of the sum: packed[block, panel, k, j]."""
+    """Pack some panels of b."""
     width = tile_columns(b)
-    panels = -(-columns // width)
-    block = DEPTH_BYTES // b.itemsize
-    for k in range(0, depth, block):
-        terms = min(block, depth - k)
-        for panel in range(begin, end):
-            j = panel * width
-            pack_b(
-                b, k * depth_step + j * column_step, depth_step, column_step,
-                terms, min(width, columns - j),
-                packed, k * panels * width + panel * width * terms,
-            )  # fmt: skip
+    for panel in range(begin, end):
+        j = panel * width
+        pack_b(
+            b, j * column_step, depth_step, column_step, depth, min(width, columns - j),
+            packed, j * depth,
+        )  # fmt: skip
 
 
 def _multiply_part(begin: int, end: int, a: Array, *arguments: Any) -> None:
@@ -214,7 +210,6 @@ def _multiply_rows(
 ):  # fmt: skip
     """Compute the part of c from one tile of rows, or panel of columns, to another."""
     width = tile_columns(c)
-    panels = -(-columns // width)
     first_row, last_row, first, last = begin * ROWS, min(end * ROWS, rows), 0, columns
     if by_columns:
         first_row, last_row, first, last = 0, rows, begin * width, min(end * width, columns)
@@ -227,6 +222,6 @@ def _multiply_rows(
             steps = pack_a(a, start, row_step, depth_step, height, terms, block)
             multiply_block(
                 block, 0, steps[0], steps[1], height, terms,
-                packed, k * panels * width + first * terms, last - first,
+                packed, first * depth + k * width, depth * width, last - first,
                 c, i * columns + first, columns, accumulate or k > 0, tile,
             )  # fmt: skip
