@@ -45,7 +45,7 @@ ORDER = [
     ["minicnn.models", "minicnn.data", "minicnn.io", "minicnn.optim"],
     ["minicnn.train", "minicnn.gradcheck"],
     ["minicnn"],
-    ["minicnn.testing"],
+    ["minicnn.testing", "minicnn.bench"],
     ["minicnn.cli", "minicnn_pytest"],
     ["minicnn.__main__"],
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import sys
 from typing import Any
 
 import minicnn
+from minicnn.bench.machine import MISSING, blas, processor, version
 
 PACKAGES = ("numpy", "safetensors", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch")
 
@@ -32,46 +32,13 @@ def run(options: argparse.Namespace) -> int:
         "Python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.machine()}",
         "processor": f"{processor()}, {os.cpu_count()} cores",
-        **{name: version(name) for name in PACKAGES},
+        **{name: version(name).replace(MISSING, f"{MISSING} (not needed)") for name in PACKAGES},
         "BLAS": blas(),
         "cuda": cuda(),
     }
     for name, value in facts.items():
         print(f"{name:<14}{value}")
     return 0
-
-
-def version(package: str) -> str:
-    """Return a package's version without importing it."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed (not needed)"
-
-
-def processor() -> str:
-    """Return the processor's name as the system gives it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.partition(":")[2].strip() for line in file if line.startswith("model name")
-            ]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or "unknown"
-
-
-def blas() -> str:
-    """Return the matrix library behind NumPy, the core it was built for, and its threads."""
-    import threadpoolctl
-
-    found = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    texts = [
-        f"{pool['internal_api']} {pool.get('version') or ''}, "
-        f"{pool.get('architecture', 'unknown')} core, {pool['num_threads']} threads"
-        for pool in found
-    ]
-    return "; ".join(texts) or "unknown"
 
 
 def cuda() -> str:

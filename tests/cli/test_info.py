@@ -8,7 +8,7 @@ import numpy as np
 
 import minicnn
 from minicnn import cli
-from minicnn.cli.info import version
+from minicnn.cli import info
 
 
 def test_info(capsys):
@@ -18,5 +18,7 @@ def test_info(capsys):
         assert fact in out
 
 
-def test_a_package_that_is_missing():
-    assert version("no-such-package-anywhere") == "not installed (not needed)"
+def test_a_package_that_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(info, "PACKAGES", ("no-such-package-anywhere",))
+    assert cli.main(("info",)) == 0
+    assert "not installed (not needed)" in capsys.readouterr().out

@@ -1,0 +1,53 @@
+"""The kinds of work, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minicnn.bench import conv
+from minicnn.bench.problem import ConvProblem
+from minicnn.bench.station import Built
+from minicnn.bench.work import Operands, Work
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work.
+
+    Attributes:
+        read: makes a problem of a text.
+        work: makes a work of a problem and a direction.
+        known: returns all algorithms for some directions.
+        served_by: returns those that can compute a work on a device.
+        build: returns the call of one of them.
+        suite: the one to take where none is named.
+    """
+
+    read: Callable[[str], Any]
+    work: Callable[[Any, str], Any]
+    directions: tuple[str, ...]
+    known: Callable[[Sequence[str]], set[str]]
+    served_by: Callable[[Any, Operands, str], list[str]]
+    build: Callable[[str, Any, Operands], Built]
+    suite: str
+
+
+KINDS = {
+    "conv": Kind(
+        ConvProblem.read,
+        conv.ConvWork,
+        conv.DIRECTIONS,
+        conv.known,
+        conv.served_by,
+        conv.build,
+        "alexnet",
+    ),
+}
+
+
+def work(kind: str, problem: str, direction: str) -> Work:
+    """Return the work that three texts name."""
+    found: Work = KINDS[kind].work(KINDS[kind].read(problem), direction)
+    return found

@@ -1,0 +1,87 @@
+"""The roof: how fast this machine computes and moves data at most, measured on the spot.
+
+Nominal clock rates say little: they fall under load, and shared machines give less.  Compiled code
+measures multiply-adds in registers and the triad a = b + s*c of the STREAM benchmark.  Without
+Numba there is NumPy's matrix product and addition.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minicnn.bench.timing import Clock, turn
+from minicnn_kernels.registry import can_compile
+from minicnn_kernels.threads import get_num_threads, parallel
+
+STREAM_BYTES = 384 * 2**20  # of three arrays
+SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The limits of a machine, and what they mean for a work.
+
+    >>> roof = Roof(flops=400e9, bandwidth=50e9)
+    >>> roof.limit(intensity=2) / 1e9, roof.limit(intensity=100) / 1e9
+    (100.0, 400.0)
+
+    Attributes:
+        flops: operations a second.
+        bandwidth: bytes a second.
+    """
+
+    flops: float
+    bandwidth: float
+
+    def limit(self, intensity: float) -> float:
+        """Return the operations a second that are possible with so many operations for a byte.
+
+        Paper: Williams, Waterman, Patterson 2009, "Roofline".
+        """
+        return min(self.flops, intensity * self.bandwidth)
+
+
+def measure(clock: Clock = time.perf_counter) -> Roof:
+    """Measure the roof for the present number of threads."""
+    flops, compute = multiply_adds() if can_compile() else product()
+    moved, stream = triad() if can_compile() else addition()
+    compute(), stream()  # compiled now, if they have not been
+    return Roof(
+        flops / min(turn(compute, SECONDS, clock)), moved / min(turn(stream, SECONDS, clock))
+    )
+
+
+def multiply_adds() -> tuple[int, Callable[[], object]]:
+    """Return a number of operations, and the call that makes them."""
+    from minicnn_kernels.cpu import peak
+
+    threads, steps = get_num_threads(), 10**6
+    sums = np.full(threads, 0.5, np.float32)
+    flops = threads * steps * peak.FLOPS
+    return flops, lambda: parallel(peak.multiply_add, threads, steps, sums)
+
+
+def triad() -> tuple[int, Callable[[], object]]:
+    """Return a number of bytes, and the call that moves them."""
+    from minicnn_kernels.cpu import peak
+
+    a, b, c = (np.ones(STREAM_BYTES // 12, np.float32) for _ in range(3))
+    factor = np.float32(0.5)
+    return STREAM_BYTES, lambda: parallel(peak.triad, len(a), a, b, c, factor)
+
+
+def product() -> tuple[int, Callable[[], object]]:
+    """Return the operations of a matrix product, and the product."""
+    a = np.ones((1024, 1024), np.float32)
+    out = np.empty_like(a)
+    return 2 * 1024**3, lambda: np.matmul(a, a, out=out)
+
+
+def addition() -> tuple[int, Callable[[], object]]:
+    """Return the bytes that a sum of arrays moves, and the sum."""
+    a, b, c = (np.ones(STREAM_BYTES // 12, np.float32) for _ in range(3))
+    return STREAM_BYTES, lambda: np.add(b, c, out=a)

@@ -1,0 +1,80 @@
+"""Taking turns: who is measured, for how long, and in which order.
+
+A busy moment of the machine, a change of its clock rate or of its temperature must hit all
+contestants alike.  So each runs for a short turn, then the next one, round after round; and the
+minimum over all turns is the figure to compare.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from minicnn.errors import UsageError
+
+Clock = Callable[[], float]
+
+ROUNDS = 5  # into which the least time of a contestant is divided
+REST = 0.03  # seconds: threads of OpenBLAS and OpenMP wait for work that long, busily
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a contestant is measured, in seconds: at least min_time and min_runs, if within
+    max_time."""
+
+    min_time: float = 0.5
+    min_runs: int = 10
+    max_time: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.min_time <= self.max_time and self.min_runs >= 1):
+            raise UsageError(
+                f"--min-time must be at least 0 and at most --max-time, and --min-runs at least "
+                f"1; got {self.min_time}, {self.max_time} and {self.min_runs}"
+            )
+
+    def enough(self, times: Sequence[float]) -> bool:
+        """Say whether these runs will do."""
+        return len(times) >= self.min_runs and sum(times) >= self.min_time
+
+    def too_long(self, times: Sequence[float]) -> bool:
+        """Say whether no further run may be made."""
+        return bool(times) and sum(times) >= self.max_time
+
+
+class Contestant(Protocol):
+    """Somebody who takes turns."""
+
+    def turn(self, seconds: float) -> list[float]:
+        """Run for about so long and return the seconds of each run."""
+
+
+def turn(call: Callable[[], Any], seconds: float, clock: Clock = time.perf_counter) -> list[float]:
+    """Time calls until `seconds` have passed, at least one; warm up first where that is cheap."""
+    start = clock()
+    call()
+    if (first := clock() - start) > seconds:
+        return [first]  # so long a run does not feel what was in the caches before it
+    times: list[float] = []
+    start = now = clock()
+    while now - start < seconds or not times:
+        call()
+        before, now = now, clock()
+        times.append(now - before)
+    return times
+
+
+def take_turns(
+    contestants: Sequence[Contestant], limits: Limits, rest: Callable[[float], None] = time.sleep
+) -> list[list[float]]:
+    """Return the seconds of all runs of each contestant, made in turns until all have enough."""
+    times: list[list[float]] = [[] for _ in contestants]
+    while not all(limits.enough(t) or limits.too_long(t) for t in times):
+        for contestant, its_times in zip(contestants, times, strict=True):
+            if not limits.too_long(its_times):
+                rest(REST)
+                its_times += contestant.turn(limits.min_time / ROUNDS)
+    return times

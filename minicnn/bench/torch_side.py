@@ -1,0 +1,85 @@
+"""The same work done by PyTorch.  Only the worker process imports this file.
+
+The variant "torch" has its arrays in PyTorch's usual order, "torch-cl" in `channels_last`, which
+oneDNN convolves without putting it in another order first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+
+from minicnn.bench.conv import ConvWork
+from minicnn.bench.station import Built
+from minicnn.bench.work import Operands, Work
+
+Calls: TypeAlias = list[Callable[[], Any]]
+Placed: TypeAlias = Callable[[Any], Any]
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def facts() -> dict[str, str]:
+    """Return the versions of PyTorch and of the library that computes its convolutions."""
+    found = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", torch.__config__.show())
+    return {"torch": torch.__version__, "oneDNN": found[1] if found else "none"}
+
+
+def build(work: Work, operands: Operands, variant: str, device: str) -> Built:
+    """Return PyTorch's call for a work."""
+
+    def placed(tensor: Any) -> Any:
+        return in_format(tensor, variant).to(device)
+
+    tensors = {name: placed(torch.from_numpy(array)) for name, array in operands.items()}
+    calls = BUILDERS[work.problem.kind](work, tensors, placed)
+
+    def call() -> list[Any]:
+        with torch.inference_mode():
+            results = [call() for call in calls]
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return results
+
+    return Built(call, [variant] * len(calls), lambda results: [r.cpu().numpy() for r in results])
+
+
+def in_format(tensor: Any, variant: str) -> Any:
+    """Put a tensor into the memory order of the variant."""
+    if variant == "torch-cl" and tensor.ndim in CHANNELS_LAST:
+        return tensor.contiguous(memory_format=CHANNELS_LAST[tensor.ndim])
+    return tensor
+
+
+def conv_calls(work: ConvWork, tensors: dict[str, Any], placed: Placed) -> Calls:
+    """Forward as `conv2d`; the gradients as autograd calls them."""
+    problem = work.problem
+    stride, padding, dilation = problem.stride, problem.padding, problem.dilation
+    nothing = [0] * len(stride)
+    forward = (torch.conv1d, torch.conv2d, torch.conv3d)[len(stride) - 1]
+    x, w = (  # a gradient does not read both, but looks at the shape and order of both
+        tensors[name] if name in tensors else placed(torch.empty(shape))
+        for name, shape in (("x", problem.x_shape), ("w", problem.w_shape))
+    )
+
+    def gradient(wanted: int) -> Any:
+        return torch.ops.aten.convolution_backward(
+            tensors["dy"], x, w, None, stride, padding, dilation, False, nothing, problem.groups,
+            [place == wanted for place in range(3)],
+        )[wanted]  # fmt: skip
+
+    calls: dict[str, Callable[[], Any]] = {
+        "fwd": lambda: forward(x, w, None, stride, padding, dilation, problem.groups),
+        "bwd_d": partial(gradient, 0),
+        "bwd_w": partial(gradient, 1),
+    }
+    return [calls[part] for part in work.parts]
+
+
+BUILDERS: dict[str, Callable[[Any, dict[str, Any], Placed], Calls]] = {
+    "conv": conv_calls,
+}

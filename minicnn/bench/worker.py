@@ -1,0 +1,200 @@
+"""PyTorch in a process of its own, so that its threads do not meet ours: JSON lines over pipes.
+
+`Remote` is a contestant whose computing is done there; `python -m minicnn.bench.worker` is there.
+Operands do not travel: both sides draw them from the same seed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from minicnn.bench.station import Own, Started
+from minicnn.bench.work import Operands, Work
+from minicnn.errors import MinicnnError, UsageError
+from minicnn_kernels.arrays import Array
+
+VARIANTS = ("torch", "torch-cl")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MINICNN_NUM_THREADS")
+
+
+class WorkerError(MinicnnError):
+    """The other process refuses, or has ended."""
+
+
+class Worker:
+    """A process with a fixed number of threads, and the questions it answers."""
+
+    def __init__(self, threads: int) -> None:
+        if find_spec("torch") is None:
+            raise UsageError(
+                "comparing with PyTorch needs it installed: pip install torch (the CPU build is "
+                "enough); --vs none does without"
+            )
+        limits = dict.fromkeys(THREADS, str(threads))
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "minicnn.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.complaints,
+            text=True,
+            env={**os.environ, **limits, "PYTHONPATH": paths},
+        )
+        self.facts: dict[str, str] = self.ask(do="facts", threads=threads)
+
+    def ask(self, **question: Any) -> Any:
+        """Send a question and return the answer.
+
+        Raises:
+            WorkerError: the process could not answer, or is gone.
+        """
+        pipe_in, pipe_out = self.process.stdin, self.process.stdout
+        assert pipe_in is not None
+        assert pipe_out is not None
+        try:
+            pipe_in.write(json.dumps(question) + "\n")
+            pipe_in.flush()
+            line = pipe_out.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerError(f"PyTorch's process has ended: {self._last_words()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(reply["error"])
+        return reply["answer"]
+
+    def _last_words(self) -> str:
+        self.process.wait()
+        self.complaints.seek(0)
+        lines = self.complaints.read().strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+    def close(self) -> None:
+        """End the process, also in the middle of a turn."""
+        self.process.kill()
+        self.process.communicate()
+        self.complaints.close()
+
+
+@dataclass
+class Remote:
+    """A contestant in a worker's process."""
+
+    label: str
+    worker: Worker
+    variant: str
+    device: str = "cpu"
+
+    def start(self, work: Work, operands: Operands) -> Started:
+        """Let it compute once."""
+        answer = self.worker.ask(
+            do="start",
+            label=self.label,
+            variant=self.variant,
+            device=self.device,
+            kind=work.problem.kind,
+            problem=str(work.problem),
+            direction=work.direction,
+        )
+        samples = [unpacked(array) for array in answer["samples"]]
+        return Started(samples, answer["algorithms"])
+
+    def turn(self, seconds: float) -> list[float]:
+        """Let it compute for about so long."""
+        times: list[float] = self.worker.ask(do="turn", label=self.label, seconds=seconds)
+        return times
+
+    def stop(self) -> None:
+        """Let it forget the arrays."""
+        self.worker.ask(do="stop", label=self.label)
+
+
+def packed(array: Array) -> dict[str, Any]:
+    """Turn an array into something that JSON can hold."""
+    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+    return {"dtype": array.dtype.str, "shape": array.shape, "data": data}
+
+
+def unpacked(fields: dict[str, Any]) -> Array:
+    """Turn it back.
+
+    >>> unpacked(packed(np.array([[1.0, 2.0]])))
+    array([[1., 2.]])
+    """
+    data = base64.b64decode(fields["data"])
+    return np.frombuffer(data, fields["dtype"]).reshape(fields["shape"])
+
+
+# --- the other side -------------------------------------------------------------------------------
+
+
+class Answers:
+    """What the worker does with each question."""
+
+    def __init__(self) -> None:
+        self.stations: dict[str, Own] = {}
+
+    def facts(self, threads: int) -> dict[str, str]:
+        """Prepare PyTorch."""
+        import torch
+
+        from minicnn.bench import torch_side
+
+        torch.set_num_threads(threads)
+        return torch_side.facts()
+
+    def start(self, label: str, variant: str, device: str, **named: str) -> dict[str, Any]:
+        """Compute once."""
+        from minicnn.bench import kinds, torch_side
+
+        work = kinds.work(**named)
+        operands = work.operands()
+        station = Own(
+            label,
+            lambda work, operands: torch_side.build(work, operands, variant, device),
+            measures_memory=False,
+        )
+        started = station.start(work, operands)
+        self.stations[label] = station
+        return {
+            "samples": [packed(array) for array in started.samples],
+            "algorithms": started.algorithms,
+        }
+
+    def turn(self, label: str, seconds: float) -> list[float]:
+        """Compute for a while."""
+        return self.stations[label].turn(seconds)
+
+    def stop(self, label: str) -> None:
+        """Forget."""
+        self.stations.pop(label, None)
+
+
+def serve() -> None:
+    """Answer questions until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    answers = Answers()
+    for line in sys.stdin:
+        question = json.loads(line)
+        try:
+            reply = {"answer": getattr(answers, question.pop("do"))(**question)}
+        except Exception as error:  # whatever PyTorch raises is the answer
+            reply = {"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+        print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

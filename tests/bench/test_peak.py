@@ -1,0 +1,40 @@
+"""The roof of a machine, with a clock of ours: rates are counts over seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from minicnn.bench import peak
+from minicnn.bench.peak import Roof
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(peak, "STREAM_BYTES", 12 * 1024)
+    monkeypatch.setattr(peak, "SECONDS", 0.0)
+
+
+def ticking(step):
+    now = [0.0]
+
+    def clock():
+        now[0] += step
+        return now[0]
+
+    return clock
+
+
+def test_the_roof_is_counts_over_seconds_of_compiled_code():
+    pytest.importorskip("numba")
+    flops, _ = peak.multiply_adds()
+    assert peak.measure(ticking(0.5)) == Roof(flops / 0.5, 12 * 1024 / 0.5)
+
+
+def test_without_numba_numpy_gives_the_roof(monkeypatch):
+    monkeypatch.setattr(peak, "can_compile", lambda: False)
+    assert peak.measure(ticking(2.0)) == Roof(2 * 1024**3 / 2.0, 12 * 1024 / 2.0)
+
+
+def test_the_limit_is_memory_first_and_then_the_processor():
+    roof = Roof(flops=100.0, bandwidth=10.0)
+    assert [roof.limit(intensity) for intensity in (1, 10, 50)] == [10, 100, 100]

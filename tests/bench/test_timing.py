@@ -1,0 +1,81 @@
+"""Turns, with a clock that only the contestants move."""
+
+from __future__ import annotations
+
+import pytest
+
+from minicnn.bench.timing import REST, Limits, take_turns, turn
+from minicnn.errors import UsageError
+
+
+class Clock:
+    """A clock, and calls that take so many of its seconds."""
+
+    def __init__(self):
+        self.now, self.log = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def task(self, name, *seconds):
+        waiting = list(seconds)
+
+        def call():
+            self.log.append(name)
+            self.now += waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+        return call
+
+
+class Runner:
+    def __init__(self, clock, name, seconds):
+        self.clock, self.call = clock, clock.task(name, seconds)
+
+    def turn(self, seconds):
+        return turn(self.call, seconds, self.clock)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_turn_warms_up_first_and_ends_after_its_seconds(clock):
+    times = turn(clock.task("a", 0.5, 0.25), 1.0, clock)
+    assert times == [0.25] * 4  # without the first, slow call
+
+
+def test_a_long_call_is_not_made_twice(clock):
+    assert turn(clock.task("a", 3.0), 1.0, clock) == [3.0]
+
+
+def test_a_turn_of_no_length_is_one_run(clock):
+    assert turn(clock.task("a", 0.0), 0.0, clock) == [0.0]
+
+
+def test_contestants_take_turns_until_all_have_enough(clock):
+    rests = []
+    quick, slow = Runner(clock, "quick", 0.25), Runner(clock, "slow", 0.5)
+    times = take_turns([quick, slow], Limits(2.5, 4, 100.0), rests.append)
+    assert clock.log[:7] == ["quick"] * 3 + ["slow"] * 2 + ["quick"] * 2
+    assert [sum(t) >= 2.5 for t in times] == [True, True]
+    assert times[0] == [0.25] * len(times[0])
+    assert len(times[0]) > len(times[1]) >= 4
+    assert set(rests) == {REST}  # before each turn, so that no one else's threads still run
+
+
+def test_max_time_ends_what_is_too_slow_and_lets_the_others_go_on(clock):
+    quick, slow = Runner(clock, "quick", 0.25), Runner(clock, "slow", 8.0)
+    times = take_turns([quick, slow], Limits(1.0, 10, 16.0), lambda _: None)
+    assert times[1] == [8.0, 8.0]
+    assert len(times[0]) >= 10
+
+
+def test_nobody_takes_no_time():
+    assert take_turns([], Limits()) == []
+
+
+@pytest.mark.parametrize("limits", [(-1.0, 1, 1.0), (2.0, 1, 1.0), (0.1, 0, 1.0)])
+def test_limits_that_make_no_sense(limits):
+    with pytest.raises(UsageError, match="--min-time"):
+        Limits(*limits)

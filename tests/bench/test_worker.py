@@ -1,0 +1,76 @@
+"""The other process: it answers, refuses in words, and may end at any time."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from minicnn.bench import worker
+from minicnn.bench.kinds import work
+from minicnn.bench.work import relative_error
+from minicnn.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def process():
+    pytest.importorskip("torch")
+    process = worker.Worker(1)
+    yield process
+    process.close()
+
+
+@pytest.mark.parametrize("variant", worker.VARIANTS)
+@pytest.mark.parametrize("text", ["g2mb2ic4ih7iw6oc6kh3sh2ph1", "mb2ic3iw9oc4kw3", "ic2id4oc3kd2"])
+def test_pytorch_computes_the_same_work(process, text, variant):
+    training = work("conv", text, "train")
+    remote = worker.Remote("rival", process, variant)
+    started = remote.start(training, {})
+    expected = training.expected(training.operands())
+    for part, sample, right in zip(training.parts, started.samples, expected, strict=True):
+        assert relative_error(sample, right) < training.tolerance(part, variant)
+    assert all(seconds > 0 for seconds in remote.turn(0.0))
+    remote.stop()
+    with pytest.raises(worker.WorkerError, match="KeyError"):
+        remote.turn(0.0)
+
+
+def test_facts_name_the_versions(process, torch):
+    assert process.facts["torch"] == torch.__version__
+    assert "oneDNN" in process.facts
+
+
+def test_a_process_that_has_ended_is_an_error():
+    pytest.importorskip("torch")
+    process = worker.Worker(1)
+    process.process.kill()
+    with pytest.raises(worker.WorkerError, match="has ended"):
+        process.ask(do="facts", threads=1)
+    process.close()
+
+
+def test_without_pytorch_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(worker, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install torch"):
+        worker.Worker(1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_survive_the_journey(dtype, rng):
+    array = rng.standard_normal((2, 3)).astype(dtype)[:, ::2]
+    found = worker.unpacked(json.loads(json.dumps(worker.packed(array))))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, array)
+
+
+def test_the_other_side_answers_line_by_line(monkeypatch, capsys):
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker.Answers, "facts", lambda self, threads: {"threads": threads})
+    questions = [{"do": "facts", "threads": 3}, {"do": "turn", "label": "nobody", "seconds": 1}]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(json.dumps, questions)) + "\n"))
+    worker.serve()
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"answer": {"threads": 3}}
+    assert second == {"error": "KeyError: 'nobody'"}
