@@ -7,12 +7,44 @@ from collections.abc import Callable
 from typing import Any
 
 from minicnn.errors import UsageError
+from minicnn.models.alexnet import alexnet
+from minicnn.models.densenet import densenet121, densenet169, densenet201
+from minicnn.models.googlenet import googlenet
+from minicnn.models.inception_v3 import inception_v3
 from minicnn.models.lenet import lenet5
+from minicnn.models.mobilenet_v2 import mobilenet_v2
+from minicnn.models.resnet import (
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    wide_resnet50_2,
+)  # fmt: skip
+from minicnn.models.squeezenet import squeezenet1_0, squeezenet1_1
+from minicnn.models.vgg import (
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
+)  # fmt: skip
 from minicnn.nn import Module
 
-_BUILDERS: dict[str, Callable[..., Module]] = {"lenet5": lenet5}
+__all__ = [
+    "alexnet", "create", "densenet121", "densenet169", "densenet201", "googlenet", "inception_v3",
+    "lenet5", "list", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+    "resnext50_32x4d", "squeezenet1_0", "squeezenet1_1", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn",
+    "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "wide_resnet50_2",
+]  # fmt: skip
 
-__all__ = ["create", "lenet5", "list"]
+_BUILDERS: dict[str, Callable[..., Module]] = {
+    name: globals()[name] for name in __all__ if name not in ("create", "list")
+}
 
 
 def list() -> tuple[str, ...]:

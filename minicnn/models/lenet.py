@@ -6,9 +6,10 @@ recognition", section II.B.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
-from minicnn import factories
+from minicnn.factories import ones, zeros
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, Parameter, ReLU, Sequential, Tanh
 from minicnn.nn import functional as F
 
@@ -21,8 +22,8 @@ class Subsampling(Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.coefficient = Parameter(factories.ones(channels, 1, 1))
-        self.bias = Parameter(factories.zeros(channels, 1, 1))
+        self.coefficient = Parameter(ones(channels, 1, 1))
+        self.bias = Parameter(zeros(channels, 1, 1))
 
     def forward(self, x: Any) -> Any:
         """Halve the image."""
@@ -45,19 +46,17 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) ->
     def pooling(channels: int) -> Module:
         return MaxPool2d(2) if modern else Subsampling(channels)
 
-    return Sequential(
-        {
-            "c1": Conv2d(in_channels, 6, 5),  # 6 @ 28x28
-            "squash1": squash(),
-            "s2": pooling(6),  # 6 @ 14x14
-            "c3": Conv2d(6, 16, 5),  # 16 @ 10x10
-            "squash3": squash(),
-            "s4": pooling(16),  # 16 @ 5x5
-            "c5": Conv2d(16, 120, 5),  # 120 @ 1x1
-            "squash5": squash(),
-            "flatten": Flatten(),
-            "f6": Linear(120, 84),
-            "squash6": squash(),
-            "output": Linear(84, num_classes),
-        }
-    )
+    return Sequential(OrderedDict(
+        c1=Conv2d(in_channels, 6, 5),  # 6 @ 28x28
+        squash1=squash(),
+        s2=pooling(6),  # 6 @ 14x14
+        c3=Conv2d(6, 16, 5),  # 16 @ 10x10
+        squash3=squash(),
+        s4=pooling(16),  # 16 @ 5x5
+        c5=Conv2d(16, 120, 5),  # 120 @ 1x1
+        squash5=squash(),
+        flatten=Flatten(),
+        f6=Linear(120, 84),
+        squash6=squash(),
+        output=Linear(84, num_classes),
+    ))  # fmt: skip

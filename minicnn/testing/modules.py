@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +21,11 @@ import numpy as np
 from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
+from minicnn.models import resnet
+from minicnn.models.densenet import DenseLayer
+from minicnn.models.googlenet import Inception
+from minicnn.models.inception_v3 import FIGURE_7, Mixed
+from minicnn.models.mobilenet_v2 import InvertedResidual
 from minicnn.nn import functional as F
 from minicnn.nn import layers as layer_files
 from minicnn.testing.cases import LAYERS
@@ -28,22 +34,51 @@ from minicnn.testing.cases.case import Shape
 from minicnn.testing.operations import checked, repeat_line
 
 
-def _model(kind: str, name: str, images: Shape, classes: int = 10, **settings: Any) -> ModuleCase:
-    """Make a row for a model of `minicnn.models` that tells classes of images apart."""
-    labels = np.arange(images[0]) * 7 % classes
-    return ModuleCase(
-        kind,
-        name,
-        lambda nn: models.create(kind, **settings),
-        (images,),
-        lambda logits: F.cross_entropy(logits, labels),
-    )
+def _model(
+    kind: str,
+    name: str,
+    images: Shape,
+    learned: tuple[str, ...] = ("",),
+    num_classes: int = 10,
+    **settings: Any,
+) -> ModuleCase:
+    """Make a row for a model of `minicnn.models` that tells classes of images apart.
+
+    Only the parameters whose names begin with one of `learned` are checked, to save time; the
+    gradient of the first passes through all others.
+    """
+    labels = np.arange(images[0]) * 7 % num_classes
+
+    def make(nn: Any) -> nn.Module:
+        model = models.create(kind, num_classes=num_classes, **settings)
+        for key, parameter in model.named_parameters():
+            parameter.requires_grad_(key.startswith(learned))
+        return model
+
+    return ModuleCase(kind, name, make, (images,), lambda logits: F.cross_entropy(logits, labels))
+
+
+def _block(kind: str, name: str, make: Callable[[], nn.Module], image: Shape) -> ModuleCase:
+    """Make a row for what a deep model is made of."""
+    return ModuleCase(kind, name, lambda nn: make(), (image,))
 
 
 MODELS = [
     _model("lenet5", "as in 1998", (2, 1, 32, 32)),
     _model("lenet5", "modern", (2, 1, 32, 32), modern=True),
-]
+    _model("alexnet", "narrow", (2, 3, 63, 67), ("features.0", "classifier"), width=1 / 64),
+    _model("vgg11_bn", "narrow", (2, 3, 33, 32), ("features.0", "classifier.6"), width=1 / 64),
+    _model("resnet18", "narrow", (2, 3, 33, 41), ("conv1", "bn1", "fc"), width=1 / 32),
+    _model("squeezenet1_0", "narrow", (2, 3, 35, 41), ("features.0", "classifier"), width=1 / 16),
+    _block("resnet50", "a bottleneck", lambda: resnet.Bottleneck(3, 2, 2, 1, 64), (2, 3, 5, 4)),
+    _block("googlenet", "a module", lambda: Inception(3, 2, 3, 2, 2, 3, 2), (2, 3, 4, 3)),
+    _block(
+        "inception_v3", "a forked module",
+        lambda: Mixed(3, FIGURE_7, width=1 / 160), (2, 3, 4, 3),
+    ),
+    _block("densenet121", "a layer", lambda: DenseLayer(3, 2, 2, 0.5), (2, 3, 4, 3)),
+    _block("mobilenet_v2", "a block", lambda: InvertedResidual(2, 2, 1, 3), (2, 2, 4, 3)),
+]  # fmt: skip
 
 
 def layers() -> dict[str, type[nn.Module]]:
@@ -77,8 +112,13 @@ def layers_without_case() -> list[str]:
 
 
 def models_without_case() -> list[str]:
-    """Name the models that no row samples."""
-    return sorted(set(models.list()) - {case.kind for case in MODELS})
+    """Name the models that no row samples, nor any other model of their file."""
+    sampled = {_file_of(case.kind) for case in MODELS}
+    return sorted(name for name in models.list() if _file_of(name) not in sampled)
+
+
+def _file_of(model: str) -> str:
+    return str(getattr(models, model).__module__)
 
 
 def check_module(case: ModuleCase | str, order: int = 1, **settings: Any) -> Report:

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from small_models import CLASSES, SMALL, loss_of, pictures, small
 
 import minicnn
 from minicnn import models
 from minicnn.errors import UsageError
+from minicnn.optim import SGD
+
+FAMILIES = [
+    "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "resnet50", "resnext50_32x4d",
+    "mobilenet_v2", "squeezenet1_1", "densenet121", "inception_v3",
+]  # fmt: skip
 
 
-def test_the_list_of_models_is_sorted_and_each_can_be_built():
+def test_the_list_of_models_is_sorted_and_each_can_be_built(undrawn):
     names = models.list()
     assert list(names) == sorted(names)
-    assert "lenet5" in names
+    assert {"lenet5", *SMALL} <= set(names)
     for name in names:
-        assert isinstance(models.create(name), minicnn.nn.Module)
+        assert isinstance(models.create(name, num_classes=3), minicnn.nn.Module)
 
 
 def test_settings_are_passed_on():
@@ -34,3 +42,58 @@ def test_every_builder_is_exported():
     for name in models.list():
         assert name in models.__all__
         assert callable(getattr(models, name))
+
+
+# --- every family -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_same_seed_gives_the_same_network(name, seeded):
+    built = []
+    for _ in range(2):
+        minicnn.manual_seed(7)
+        built.append(small(name).state_dict())
+    for key, value in built[0].items():
+        np.testing.assert_array_equal(value.array, built[1][key].array)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_narrow_copy_learns(name, seeded):
+    """Four pictures of noise are told apart a little better after a few steps."""
+    model, x = small(name), minicnn.tensor(pictures(name, batch=4))
+    labels = np.arange(4) % CLASSES
+    optimizer = SGD(model.parameters(), lr=0.02, momentum=0.9)
+    losses = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        loss = loss_of(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_gradient_is_the_slope_of_the_whole_network(name, seeded):
+    """Along a random direction of all parameters and the pictures, in float64."""
+    model = small(name).double()
+    x = minicnn.tensor(pictures(name, dtype=np.float64), requires_grad=True)
+    inputs = [x, *model.parameters()]
+    labels = np.arange(2) % CLASSES
+    loss_of(model(x), labels).backward()
+    rng = np.random.default_rng(0)
+    directions = [rng.normal(size=v.shape) * (np.abs(v.array).mean() + 1e-3) for v in inputs]
+    slope = sum((v.grad.array * d).sum() for v, d in zip(inputs, directions, strict=True))
+
+    def loss_at(t):
+        for v, d in zip(inputs, directions, strict=True):
+            v.array += t * d
+        with minicnn.no_grad():
+            loss = loss_of(model(x), labels).item()
+        for v, d in zip(inputs, directions, strict=True):
+            v.array -= t * d
+        return loss
+
+    measured = [(loss_at(h) - loss_at(-h)) / (2 * h) for h in (1e-5, 1e-7, 1e-8, 1e-9)]
+    best = min(abs(m - slope) for m in measured)  # one of them meets no kink
+    assert best < 1e-5 * max(abs(slope), 1e-3), (slope, measured)

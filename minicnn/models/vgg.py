@@ -1,0 +1,117 @@
+"""VGG: nothing but 3x3 convolutions, deeper and deeper.
+
+Two of them see 5x5 pixels, three see 7x7, with fewer weights and more nonlinearities.
+
+Paper: Simonyan, Zisserman 2014, "Very deep convolutional networks for large-scale image
+recognition", Table 1, arXiv:1409.1556.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicnn import nn
+from minicnn.nn import init
+from minicnn.ops.shape import flatten
+
+CHANNELS = (64, 128, 256, 512, 512)  # of each stage; a 2x2 max-pooling ends it
+CONVOLUTIONS = {  # Table 1: how many 3x3 convolutions each stage has
+    11: (1, 1, 2, 2, 2),  # A
+    13: (2, 2, 2, 2, 2),  # B
+    16: (2, 2, 3, 3, 3),  # D
+    19: (2, 2, 4, 4, 4),  # E
+}
+UNITS = 4096  # of each of the two hidden dense layers
+
+
+class VGG(nn.Module):
+    """Stages of 3x3 convolutions with ReLU, then three dense layers, for 224x224 pixels.
+
+    Deviations from the paper: images of other sizes are pooled to the 7x7 that the dense layers
+    expect; `batch_norm` puts a normalisation after each convolution.  `width` is the part of the
+    channels and units to have.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        batch_norm: bool = False,
+        num_classes: int = 1000,
+        init_weights: bool = True,
+        dropout: float = 0.5,
+        width: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        channels, units = 3, round(UNITS * width)
+        for wanted, convolutions in zip(CHANNELS, CONVOLUTIONS[depth], strict=True):
+            for _ in range(convolutions):
+                out = round(wanted * width)
+                self.features.append(nn.Conv2d(channels, out, 3, padding=1))
+                if batch_norm:
+                    self.features.append(nn.BatchNorm2d(out))
+                self.features.append(nn.ReLU(inplace=True))
+                channels = out
+            self.features.append(nn.MaxPool2d(2, stride=2))
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * 7 * 7, units), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(units, units), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(units, num_classes),
+        )  # fmt: skip
+        if init_weights:
+            self.apply(_fill)
+
+    def forward(self, x: Any) -> Any:
+        """Return one logit per class."""
+        return self.classifier(flatten(self.avgpool(self.features(x)), 1))
+
+
+def _fill(module: Any) -> None:
+    """Draw the first weights; biases are 0."""
+    if isinstance(module, nn.Conv2d):
+        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        init.normal_(module.weight, 0, 0.01)
+        init.zeros_(module.bias)
+
+
+def vgg11(**settings: Any) -> VGG:
+    """Build configuration A with 132,863,336 parameters; the settings are those of the class."""
+    return VGG(11, **settings)
+
+
+def vgg13(**settings: Any) -> VGG:
+    """Build configuration B with 133,047,848 parameters."""
+    return VGG(13, **settings)
+
+
+def vgg16(**settings: Any) -> VGG:
+    """Build configuration D with 138,357,544 parameters."""
+    return VGG(16, **settings)
+
+
+def vgg19(**settings: Any) -> VGG:
+    """Build configuration E with 143,667,240 parameters."""
+    return VGG(19, **settings)
+
+
+def vgg11_bn(**settings: Any) -> VGG:
+    """Build configuration A with batch normalisation, 132,868,840 parameters."""
+    return VGG(11, batch_norm=True, **settings)
+
+
+def vgg13_bn(**settings: Any) -> VGG:
+    """Build configuration B with batch normalisation, 133,053,736 parameters."""
+    return VGG(13, batch_norm=True, **settings)
+
+
+def vgg16_bn(**settings: Any) -> VGG:
+    """Build configuration D with batch normalisation, 138,365,992 parameters."""
+    return VGG(16, batch_norm=True, **settings)
+
+
+def vgg19_bn(**settings: Any) -> VGG:
+    """Build configuration E with batch normalisation, 143,678,248 parameters."""
+    return VGG(19, batch_norm=True, **settings)
