@@ -127,6 +127,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wide", action="store_true", help="more columns than fit 100 characters")
     parser.add_argument("--json", metavar="FILE", help="also write everything, each run included")
     parser.add_argument("--csv", metavar="FILE", help="also write a table for a spreadsheet")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with pictures")
     parser.add_argument(
         "--compare", metavar="OLD.json", help="show what has changed since an older --json"
     )
@@ -212,7 +213,7 @@ def check(options: argparse.Namespace) -> None:
         check_words("--baseline", [options.baseline.partition("/")[0]], (*options.vs, *own))
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"--batch must be at least 1, got {options.batch}")
-    for name in ("json", "csv"):
+    for name in ("json", "csv", "html"):
         path = getattr(options, name)
         if path and Path(path).is_dir():
             raise UsageError(f"--{name}: {path} is a folder; name a file")
@@ -345,6 +346,7 @@ def labelled(options: argparse.Namespace, name: str, device: str, layout: str = 
 
 def save(options: argparse.Namespace, report: Report) -> None:
     """Write the files that were asked for, whole or not at all."""
+    from minicnn.bench.page import page
     from minicnn.bench.results import to_csv
     from minicnn.io.files import write_json, write_text
 
@@ -352,3 +354,5 @@ def save(options: argparse.Namespace, report: Report) -> None:
         write_json(options.json, report.to_dict())
     if options.csv:
         write_text(options.csv, to_csv(report.results))
+    if options.html:
+        write_text(options.html, page(report))

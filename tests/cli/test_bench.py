@@ -68,8 +68,8 @@ def test_a_wrong_result_prints_fail_and_gets_no_time(wrong, capsys):
 
 
 def test_files_hold_everything(tmp_path, capsys):
-    files = tmp_path / "new.json", tmp_path / "new.csv"
-    command = (*TINY, "--json", str(files[0]), "--csv", str(files[1]))
+    files = [tmp_path / f"new.{kind}" for kind in ("json", "csv", "html")]
+    command = [*TINY, "--json", str(files[0]), "--csv", str(files[1]), "--html", str(files[2])]
     assert cli.main(command) == 0
     report = json.loads(files[0].read_text())
     (result,) = report["results"]
@@ -78,6 +78,7 @@ def test_files_hold_everything(tmp_path, capsys):
     assert result["of_limit"] > 0
     (row,) = csv.DictReader(io.StringIO(files[1].read_text()))
     assert row["contestant"] == "auto"
+    assert "<svg" in files[2].read_text()
 
 
 def test_an_older_measurement_decides_the_exit_code(tmp_path, capsys):
