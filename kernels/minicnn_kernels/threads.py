@@ -1,16 +1,23 @@
-"""One pool of threads for all kernels: `parallel` runs a compiled kernel on all cores.
+"""`parallel` runs a kernel on all cores.
 
-A kernel takes part in a range, kernel(begin, end, ...), and gives up the interpreter's lock
+A kernel computes a part of a range, kernel(begin, end, ...), and gives up the interpreter's lock
 while it runs.  The caller works too, and takes the parts that no other thread has begun: so nothing
 is lost when a thread is slow to wake, and a call from inside a kernel, from two Python threads at
 once, or after a fork cannot wait for ever.
+
+Kernels compiled by Numba run on threads that need no lock to start (`cpu/pool.py`, some 2 us);
+Python functions that call compiled ones on those of this file (some 60 us).
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable
+from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
@@ -18,6 +25,8 @@ from typing import Any
 from minicnn_kernels.errors import ArgumentError
 
 _inside = threading.local()
+
+HAS_COMPILED = os.name == "posix" and sys.maxsize > 2**32  # where cpu/pool.py works
 
 
 class _Job:
@@ -60,6 +69,24 @@ class _Pool:
     def stop(self) -> None:
         for _ in self.threads:
             self.jobs.put(None)
+        if "compiled" in vars(self):
+            self.compiled.stop()
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The threads for compiled kernels; made when the first of them is to run."""
+        return import_module("minicnn_kernels.cpu.pool").Pool(self.size)
+
+    def run(self, kernel: Callable[..., None], count: int, parts: int, arguments: Any) -> None:
+        bounds = [count * i // parts for i in range(parts + 1)]
+        job = _Job(kernel, arguments, list(pairwise(bounds)))
+        self.start()
+        for _ in range(min(self.size, parts) - 1):
+            self.jobs.put(job)
+        job.work()
+        for error in [job.finished.get() for _ in range(parts)]:
+            if error is not None:
+                raise error
 
 
 def _default_size() -> int:
@@ -79,6 +106,11 @@ def _forget_threads() -> None:
     _pool = _Pool(_pool.size)
 
 
+def _end() -> None:
+    _pool.stop()
+
+
+atexit.register(_end)  # no thread may run compiled code when the interpreter takes it down
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
@@ -107,27 +139,25 @@ def set_num_threads(number: int) -> None:
 
 
 def parallel(
-    kernel: Callable[..., None], count: int, *arguments: Any, grain: int = 1, pieces: int = 1
+    kernel: Callable[..., None],
+    count: int,
+    *arguments: Any,
+    grain: int = 1,
+    pieces: int | None = None,
 ) -> None:
     """Call kernel(begin, end, *arguments) for parts of range(count), on all threads at once.
 
     Args:
         kernel: compiled without the interpreter's lock; writes only what belongs to its part.
         grain: the least number of items worth a part; below two of them only the caller works.
-        pieces: parts per thread; more than one evens out parts, or cores, of unequal speed.
+        pieces: parts per thread; more than one evens out parts, or cores, of unequal speed. At
+            first 4 for compiled kernels, for which a part costs next to nothing, else 1.
     """
     pool = _pool
-    parts = min(pool.size * pieces, count // max(1, grain))
+    compiled = HAS_COMPILED and type(kernel).__name__ == "CPUDispatcher"  # without importing Numba
+    parts = min(pool.size * (pieces or (4 if compiled else 1)), count // max(1, grain))
     if parts < 2 or pool.size == 1 or getattr(_inside, "kernel", False):
         if count > 0:
             kernel(0, count, *arguments)
-        return
-    bounds = [count * i // parts for i in range(parts + 1)]
-    job = _Job(kernel, arguments, list(pairwise(bounds)))
-    pool.start()
-    for _ in range(min(pool.size, parts) - 1):
-        pool.jobs.put(job)
-    job.work()
-    for error in [job.finished.get() for _ in range(parts)]:
-        if error is not None:
-            raise error
+    elif not (compiled and pool.compiled.run(kernel, count, parts, arguments)):
+        pool.run(kernel, count, parts, arguments)
