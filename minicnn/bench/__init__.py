@@ -2,5 +2,5 @@
 
 `problem` reads what is to be computed, `suites` holds the layers of known networks; `work` knows
 the operands, the right result and the count of operations; `contest` lets the contestants take
-turns; `results` is what comes out, and `table` and `compare` show it.
+turns; `results` is what comes out, and `table`, `page` and `compare` show it.
 """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial, reduce
+from functools import partial
 from math import ceil, prod, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
 
+from minicnn.bench.images import ImageWork, gathered
 from minicnn.bench.problem import ConvProblem
 from minicnn.bench.station import Built
-from minicnn.bench.work import Operands, Work
+from minicnn.bench.work import Operands
 from minicnn_kernels import kernels
 from minicnn_kernels.arrays import Array
 
@@ -23,7 +24,7 @@ ONLY_BY_NAME = ("loops",)  # Python's loops take hours for such layers
 WINOGRAD = "winograd"  # followed by the side of a tile of the result
 
 
-class ConvWork(Work):
+class ConvWork(ImageWork):
     """A convolution in one direction.
 
     Sums of CRS products are allowed the relative error 2e-6 sqrt(CRS/576), Winograd's algorithm
@@ -77,26 +78,18 @@ class ConvWork(Work):
 
     def _expected_y(self, operands: Operands) -> Array:
         """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b]."""
-        seen = []
-        for n, *window in self._places("fwd").T:
-            pixels = [
-                i * s + np.arange(k) * d - p
-                for i, (k, s, d, p) in zip(window, self._sides(), strict=True)
-            ]
-            seen.append(gathered(operands["x"][n], pixels))
+        seen = [
+            gathered(operands["x"][n], self.seen_by(window)) for n, *window in self._places("fwd").T
+        ]
         x = np.stack(seen).reshape(len(seen), self.problem.groups, -1, self.problem.windows.cells)
         y: Array = np.einsum("goct,ngct->ngo", self._filters(operands), x, optimize=True)
         return y.reshape(len(y), -1)
 
     def _expected_dx(self, operands: Operands) -> Array:
         """dx[n,c,k,l] = sum_oab dy[n, o, (k + p - a*d) / s, ...] * w[o,c,a,b], where s divides."""
-        seen = []
-        for n, *pixel in self._places("bwd_d").T:
-            windows = []
-            for at, (k, s, d, p) in zip(pixel, self._sides(), strict=True):
-                start = at + p - np.arange(k) * d
-                windows.append(np.where(start % s == 0, start // s, -1))
-            seen.append(gathered(operands["dy"][n], windows))
+        seen = [
+            gathered(operands["dy"][n], self.seeing(pixel)) for n, *pixel in self._places("bwd_d").T
+        ]
         dy = np.stack(seen).reshape(len(seen), self.problem.groups, -1, self.problem.windows.cells)
         dx: Array = np.einsum("goct,ngot->ngc", self._filters(operands), dy, optimize=True)
         return dx.reshape(len(dx), -1)
@@ -109,7 +102,7 @@ class ConvWork(Work):
             channel = group * self.problem.w_shape[1] + c
             pixels = [
                 np.arange(count) * s + a * d - p
-                for count, a, (_, s, d, p) in zip(windows.output, cell, self._sides(), strict=True)
+                for count, a, (_, s, d, p) in zip(windows.output, cell, self.sides, strict=True)
             ]
             seen = gathered(operands["x"][:, channel], pixels)
             values.append(np.vdot(seen, operands["dy"][:, o].astype(np.float64)))
@@ -123,12 +116,6 @@ class ConvWork(Work):
             "bwd_w": problem.w_shape,
         }
         return self.places(sizes[part])
-
-    def _sides(self) -> list[tuple[int, int, int, int]]:
-        """Return (kernel, stride, dilation, padding) of each side."""
-        problem = self.problem
-        geometry = (problem.kernel, problem.stride, problem.dilation, problem.padding)
-        return list(zip(*geometry, strict=True))
 
     def _filters(self, operands: Operands) -> Array:
         """See w as (G, O/G, C/G, KH*KW), in float64."""
@@ -170,17 +157,6 @@ def executed(problem: ConvProblem, part: str, algorithm: str) -> int:
     if algorithm == "flipped_filter":
         return problem.batch * prod(problem.image) * problem.windows.cells * per_product
     return problem.flops
-
-
-def gathered(image: Array, coordinates: Sequence[Array]) -> Array:
-    """Take image[:, k, l] for all k and l of the coordinates, 0 outside of it; in float64."""
-    inside, clipped = [], []
-    for along, size in zip(coordinates, image.shape[1:], strict=True):
-        inside.append((along >= 0) & (along < size))
-        clipped.append(along.clip(0, size - 1))
-    valid = reduce(np.multiply.outer, inside)
-    index: tuple[Any, ...] = (slice(None), *np.ix_(*clipped))
-    return np.where(valid, image[index], 0).astype(np.float64)
 
 
 # --- our kernels ----------------------------------------------------------------------------------

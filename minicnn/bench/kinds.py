@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn.bench import conv
-from minicnn.bench.problem import ConvProblem
+from minicnn.bench import conv, gemm, pool
+from minicnn.bench.problem import ConvProblem, GemmProblem, PoolProblem
 from minicnn.bench.station import Built
 from minicnn.bench.work import Operands, Work
 
@@ -22,7 +22,8 @@ class Kind:
         known: returns all algorithms for some directions.
         served_by: returns those that can compute a work on a device.
         build: returns the call of one of them.
-        suite: the one to take where none is named.
+        suite, algorithms: those to take where none are named.
+        rivals: PyTorch's variants that differ.
     """
 
     read: Callable[[str], Any]
@@ -32,6 +33,8 @@ class Kind:
     served_by: Callable[[Any, Operands, str], list[str]]
     build: Callable[[str, Any, Operands], Built]
     suite: str
+    algorithms: str = "auto"
+    rivals: Sequence[str] = ("torch", "torch-cl")
 
 
 KINDS = {
@@ -43,6 +46,26 @@ KINDS = {
         conv.served_by,
         conv.build,
         "alexnet",
+    ),
+    "gemm": Kind(
+        GemmProblem.read,
+        gemm.GemmWork,
+        gemm.DIRECTIONS,
+        gemm.known,
+        gemm.served_by,
+        gemm.build,
+        "square",
+        "all",
+        ("torch",),
+    ),
+    "pool": Kind(
+        PoolProblem.read,
+        pool.PoolWork,
+        pool.DIRECTIONS,
+        pool.known,
+        pool.served_by,
+        pool.build,
+        "networks",
     ),
 }
 

@@ -12,8 +12,11 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
+from torch.nn import functional
 
 from minicnn.bench.conv import ConvWork
+from minicnn.bench.gemm import GemmWork
+from minicnn.bench.pool import PoolWork
 from minicnn.bench.station import Built
 from minicnn.bench.work import Operands, Work
 
@@ -80,6 +83,29 @@ def conv_calls(work: ConvWork, tensors: dict[str, Any], placed: Placed) -> Calls
     return [calls[part] for part in work.parts]
 
 
+def gemm_calls(work: GemmWork, tensors: dict[str, Any], placed: Placed) -> Calls:
+    """Multiply the same matrices, the transposed ones by their strides."""
+    return [partial(torch.matmul, *work.factors(part, tensors)) for part in work.parts]
+
+
+def pool_calls(work: PoolWork, tensors: dict[str, Any], placed: Placed) -> Calls:
+    """Pool forward, or let autograd go back through it."""
+    problem, (name, _, backward) = work.problem, work.direction.partition("_")
+    settings: dict[str, Any] = {"stride": problem.stride, "padding": problem.padding}
+    if name == "max":
+        settings["dilation"] = problem.dilation
+    pool = getattr(functional, f"{name}_pool{len(problem.image)}d")
+    forward = partial(pool, kernel_size=problem.kernel, **settings)
+    if not backward:
+        return [partial(forward, tensors["x"])]
+    shape = (problem.batch, problem.in_channels, *problem.image)
+    x = tensors["x"] if "x" in tensors else placed(torch.empty(shape))
+    y = forward(x.requires_grad_())
+    return [lambda: torch.autograd.grad(y, x, tensors["dy"], retain_graph=True)[0]]
+
+
 BUILDERS: dict[str, Callable[[Any, dict[str, Any], Placed], Calls]] = {
     "conv": conv_calls,
+    "gemm": gemm_calls,
+    "pool": pool_calls,
 }

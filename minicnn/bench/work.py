@@ -36,6 +36,12 @@ class Work:
 
     directions: ClassVar[tuple[str, ...]]
 
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise UsageError if this direction of the problem cannot be computed."""
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The directions that are computed one after the other."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +14,9 @@ from minicnn.cli.progress import progress
 from minicnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from minicnn.bench.contest import Entry
-    from minicnn.bench.results import Report, Result
-    from minicnn.bench.timing import Limits
-    from minicnn.bench.work import Operands, Work
-    from minicnn.bench.worker import Worker
+    from minicnn.bench.results import Report
+    from minicnn.bench.session import Plan
+    from minicnn.bench.work import Work
 
 DESCRIPTION = """Measure kernels and whole models: which algorithm is how fast, how far from
 what the machine allows, and beside PyTorch.
@@ -35,13 +30,15 @@ EXAMPLES = """examples:
   minicnn bench conv --suite vgg16 --dir fwd,bwd_d,bwd_w --html vgg16.html
   minicnn bench conv --problem mb16ic64ih56oc64kh3ph1 --algo all
                                                 every algorithm on one layer
+  minicnn bench gemm --suite cnn --threads 1,2  products of matrices, on one thread and on two
+  minicnn bench pool --dir max,max_d,avg,avg_d  pooling and its gradients
   minicnn bench conv --suite resnet50 --json new.json --compare old.json --fail-over 5%
 
 exit codes: 0 done, 1 a result is wrong or, with --compare, something is slower, 2 a mistake in the
 command line, 130 stopped by Ctrl-C (what was measured until then is printed and written)
 """
 
-CONV_DESCRIPTION = """Measure convolution: the layers of a suite, or single problems.
+CONV = """Measure convolution: the layers of a suite, or single problems.
 
 A problem is written as in oneDNN's benchdnn: mb16ic64ih56oc64kh3ph1 is a batch (mb) of 16, 64 input
 channels (ic), images of 56x56 (ih, iw), 64 filters (oc) of 3x3 (kh, kw), padding 1 (ph, pw); also g
@@ -52,6 +49,16 @@ Columns: least and median time of a call; GFLOP/s by definition (2 N O C KH KW O
 that Winograd's algorithm can pass the peak; this as a share of the peak, and of what the roofline
 allows; scratch memory in MB; relative error in the norm against float64; speed-up over the
 baseline, by default the fastest of PyTorch's variants, else the first contestant.
+"""
+
+GEMM = """Measure products of matrices, as 256x64:64x128: 256 rows and 64 columns times 64 rows and
+128 columns. The columns of the table are those of `minicnn bench conv`.
+"""
+
+POOL = """Measure pooling over windows, as mb8ic64ih112kh3sh2ph1: a batch (mb) of 8, 64 channels
+(ic), images of 112x112 (ih), windows of 3x3 (kh), stride 2 (sh), padding 1 (ph). One comparison or
+addition for each cell of a window counts as an operation. The columns of the table are those of
+`minicnn bench conv`.
 """
 
 
@@ -65,38 +72,64 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = parser.add_subparsers(dest="kind", metavar="WHAT", required=True)
-    conv = kinds.add_parser(
-        "conv",
-        help="convolution, forward and both gradients",
-        description=CONV_DESCRIPTION,
+    conv = add_kind(kinds, "conv", "convolution, forward and both gradients", CONV)
+    add_suite_arguments(
+        conv,
+        "alexnet (default), alexnet-original, vgg16, googlenet, resnet50, resnet50-v1, mobilenet, "
+        "convnet-benchmarks, deepbench",
+        "fwd (default), bwd_d (gradient by the data), bwd_w (by the weights), train (all three)",
+        "what minicnn chooses itself (auto, default), all that can, or names",
+    )
+    add_image_arguments(conv)
+    gemm = add_kind(kinds, "gemm", "products of matrices", GEMM)
+    add_suite_arguments(
+        gemm,
+        "square (default), cnn",
+        "fwd (default), bwd_a and bwd_b (the gradients by both matrices), train (all three)",
+        "numpy, blocks (compiled), or all (default)",
+    )
+    pool = add_kind(kinds, "pool", "maximum and mean pooling, and their gradients", POOL)
+    add_suite_arguments(
+        pool,
+        "networks (default)",
+        "max (default), max_d (its gradient by the data), avg, avg_d",
+        "what minicnn chooses itself (auto, default), all that can, or names",
+    )
+    add_image_arguments(pool)
+
+
+def add_kind(kinds: Any, name: str, help: str, description: str) -> argparse.ArgumentParser:
+    """Add the subcommand of a kind, with what all of them share."""
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        name,
+        help=help,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_suite_arguments(conv, "alexnet, alexnet-original, vgg16, googlenet, resnet50, resnet50-v1, "
-                        "mobilenet, convnet-benchmarks, deepbench")  # fmt: skip
-    conv.add_argument(
-        "--dir", type=words, default=["fwd"], metavar="D,...",
-        help="fwd, bwd_d (gradient by the data), bwd_w (by the weights), train (all three); "
-        "default fwd",
-    )  # fmt: skip
-    conv.add_argument(
-        "--algo", type=words, default=["auto"], metavar="NAME,...",
-        help="algorithms by name, all, or auto: what minicnn chooses itself (default)",
-    )  # fmt: skip
-    conv.add_argument(
+    add_common_arguments(parser)
+    parser.set_defaults(run=run, batch=None, layout=["nhwc"])
+    return parser
+
+
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what belongs to batches of images."""
+    parser.add_argument("--batch", type=int, metavar="N", help="take this batch everywhere")
+    parser.add_argument(
         "--layout", type=words, default=["nhwc"], metavar="L,...",
         help="memory order of minicnn's images: nhwc (default), nchw",
     )  # fmt: skip
-    add_common_arguments(conv)
-    conv.set_defaults(run=run)
 
 
-def add_suite_arguments(parser: argparse.ArgumentParser, suites: str) -> None:
-    """Add what chooses the problems."""
-    parser.add_argument("--suite", metavar="NAME|FILE", help=f"{suites}, or a file of problems")
+def add_suite_arguments(
+    parser: argparse.ArgumentParser, suites: str, directions: str, algorithms: str
+) -> None:
+    """Add what chooses the problems, the directions and the algorithms."""
+    parser.add_argument("--suite", metavar="NAME|FILE", help=f"{suites}; or a file of problems")
     parser.add_argument(
         "--problem", action="append", default=[], metavar="TEXT", help="a problem; can be repeated"
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="take this batch everywhere")
+    parser.add_argument("--dir", type=words, metavar="D,...", help=directions)
+    parser.add_argument("--algo", type=words, metavar="NAME,...", help=algorithms)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +160,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wide", action="store_true", help="more columns than fit 100 characters")
     parser.add_argument("--json", metavar="FILE", help="also write everything, each run included")
     parser.add_argument("--csv", metavar="FILE", help="also write a table for a spreadsheet")
+    parser.add_argument("--html", metavar="FILE", help="also write a page with pictures")
     parser.add_argument(
         "--compare", metavar="OLD.json", help="show what has changed since an older --json"
     )
@@ -171,12 +205,12 @@ def run(options: argparse.Namespace) -> int:
     from minicnn.bench import compare, table
     from minicnn.bench.results import FAILED, WRONG, Report
 
-    check(options)
-    works, old = chosen_works(options), compare.load(options.compare) if options.compare else None
+    plan, works = checked(options), chosen_works(options)
+    old = compare.load(options.compare) if options.compare else None
     report = Report(options.kind)
     stopped = False
     try:
-        measure(options, works, report)
+        measure(plan, works, options, report)
     except KeyboardInterrupt:
         stopped = True
     if report.results:
@@ -192,37 +226,43 @@ def run(options: argparse.Namespace) -> int:
     return int(failed)
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuse what cannot be measured, before anything runs."""
+def checked(options: argparse.Namespace) -> Plan:
+    """Return who competes; refuse what cannot be measured, before anything runs."""
     from minicnn.bench.kinds import KINDS
-    from minicnn.bench.worker import VARIANTS
+    from minicnn.bench.session import Plan
+    from minicnn.bench.timing import Limits
     from minicnn_kernels.arrays import to_device
 
     kind = KINDS[options.kind]
+    options.dir = options.dir or kind.directions[:1]
+    rivals = options.vs or (kind.rivals if find_spec("torch") else ["none"])
+    own = ["auto", *sorted(kind.known(kind.directions))]
     check_words("--dir", options.dir, kind.directions)
-    check_words("--layout", options.layout, ("nchw", "nhwc"))
-    check_words("--algo", options.algo, ("auto", "all", *sorted(kind.known(options.dir))))
-    check_words("--device", options.device, ("cpu", "cuda"))
-    if options.vs is None:
-        options.vs = VARIANTS if find_spec("torch") else ["none"]
-    check_words("--vs", options.vs, ("none", *VARIANTS))
-    options.vs = [variant for variant in options.vs if variant != "none"]
+    check_words("--algo", options.algo or [kind.algorithms], ["all", *own])
+    check_words("--layout", options.layout, ["nchw", "nhwc"])
+    check_words("--device", options.device, ["cpu", "cuda"])
+    check_words("--vs", rivals, ["none", *kind.rivals])
+    rivals = [variant for variant in rivals if variant != "none"]
     if options.baseline:
-        own = ("auto", *sorted(kind.known(options.dir)))
-        check_words("--baseline", [options.baseline.partition("/")[0]], (*options.vs, *own))
+        check_words("--baseline", [options.baseline.partition("/")[0]], [*rivals, *own])
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"--batch must be at least 1, got {options.batch}")
-    for name in ("json", "csv"):
+    for name in ("json", "csv", "html"):
         path = getattr(options, name)
         if path and Path(path).is_dir():
             raise UsageError(f"--{name}: {path} is a folder; name a file")
     for device in options.device:
         to_device(np.zeros(1), device)
+    limits = Limits(options.min_time, options.min_runs, options.max_time)
+    return Plan(
+        kind, options.algo or [kind.algorithms], rivals, options.device, options.layout,
+        options.baseline, limits,
+    )  # fmt: skip
 
 
 def check_words(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    """Raise UsageError if a word is not allowed, or none is given."""
-    for word in given or [""]:
+    """Raise UsageError if a word is not allowed."""
+    for word in given:
         if word not in allowed:
             raise UsageError(f"{option}: unknown {word!r}; there are {', '.join(allowed)}")
 
@@ -241,110 +281,26 @@ def chosen_works(options: argparse.Namespace) -> list[Work]:
     return [kind.work(problem, direction) for problem in problems for direction in options.dir]
 
 
-def measure(options: argparse.Namespace, works: Sequence[Work], report: Report) -> None:
-    """Measure all works for each number of threads; print and collect the results."""
-    from minicnn.bench import machine, peak, table
-    from minicnn.bench.timing import Limits
-    from minicnn_kernels.threads import get_num_threads, set_num_threads
+def measure(plan: Plan, works: Sequence[Work], options: argparse.Namespace, report: Report) -> None:
+    """Measure all works on each number of threads; print and collect the results."""
+    from minicnn.bench import table
+    from minicnn.bench.session import Session
+    from minicnn_kernels.threads import get_num_threads
 
-    limits = Limits(options.min_time, options.min_runs, options.max_time)
-    usual = get_num_threads()
-    try:
-        for threads in options.threads or [usual]:
-            set_num_threads(threads)
-            with rival(options, threads) as worker:
-                report.machine = {**machine.facts(), **(worker.facts if worker else {})}
-                roof = report.roofs[threads] = peak.measure()
-                print(table.heading(report.machine, threads, roof, options.wide), flush=True)
-                with progress(len(works), "layer") as (write, tick):
-                    for work in works:
-                        results = contest(options, work, worker, threads, limits)
-                        for result in results:
-                            result.under(roof)
-                        write(table.group(results, report.results, options.wide))
-                        report.results += results
-                        tick()
-    finally:
-        set_num_threads(usual)
-
-
-@contextmanager
-def rival(options: argparse.Namespace, threads: int) -> Iterator[Worker | None]:
-    """Keep PyTorch's process running, if it is asked for."""
-    from minicnn.bench.worker import Worker
-
-    worker = Worker(threads) if options.vs else None
-    try:
-        yield worker
-    finally:
-        if worker:
-            worker.close()
-
-
-def contest(
-    options: argparse.Namespace, work: Work, worker: Worker | None, threads: int, limits: Limits
-) -> list[Result]:
-    """Let all contestants compute one work."""
-    from minicnn.bench.contest import compete
-    from minicnn.bench.results import rate
-
-    operands = work.operands()
-    entries = [*own_entries(options, work, operands), *rival_entries(options, worker)]
-    results = compete(work, operands, entries, threads, limits)
-    labels = [entry.station.label for entry in entries]
-    rivals = [label for label in labels if label.partition("/")[0] in options.vs]
-    rate(results, [options.baseline] if options.baseline else rivals or labels[:1])
-    return results
-
-
-def own_entries(options: argparse.Namespace, work: Work, operands: Operands) -> list[Entry]:
-    """Return minicnn's contestants: algorithms, on each device, with each layout."""
-    from minicnn.bench.contest import Entry
-    from minicnn.bench.kinds import KINDS
-    from minicnn.bench.station import Own, on_device
-
-    kind, entries = KINDS[options.kind], []
-    for device, layout in product(options.device, options.layout):
-        every = [*kind.served_by(work, operands, device), "auto"]
-        names = dict.fromkeys(
-            n for name in options.algo for n in (every if name == "all" else [name])
-        )
-        for name in names:
-            label = labelled(options, name, device, layout)
-            build = partial(kind.build, name)
-            entries.append(Entry(Own(label, on_device(build, device)), device, layout))
-    return entries
-
-
-def rival_entries(options: argparse.Namespace, worker: Worker | None) -> list[Entry]:
-    """Return PyTorch's contestants."""
-    from minicnn.bench.contest import Entry
-    from minicnn.bench.worker import Remote
-
-    if worker is None:
-        return []
-    return [
-        Entry(
-            Remote(labelled(options, variant, device), worker, variant, device),
-            device,
-            "nhwc" if variant == "torch-cl" else "nchw",
-        )
-        for device, variant in product(options.device, options.vs)
-    ]
-
-
-def labelled(options: argparse.Namespace, name: str, device: str, layout: str = "") -> str:
-    """Add device and layout to a name where there are several."""
-    parts = [name]
-    if len(options.device) > 1 and device != "cpu":
-        parts.append(device)
-    if len(options.layout) > 1 and layout:
-        parts.append(layout)
-    return "/".join(parts)
+    for threads in options.threads or [get_num_threads()]:
+        with Session(plan, threads) as session, progress(len(works), "layer") as (write, tick):
+            report.machine, report.roofs[threads] = session.facts, session.roof
+            write(table.heading(session.facts, threads, session.roof, options.wide))
+            for work in works:
+                results = session.contest(work)
+                write(table.group(results, report.results, options.wide))
+                report.results += results
+                tick()
 
 
 def save(options: argparse.Namespace, report: Report) -> None:
     """Write the files that were asked for, whole or not at all."""
+    from minicnn.bench.page import page
     from minicnn.bench.results import to_csv
     from minicnn.io.files import write_json, write_text
 
@@ -352,3 +308,5 @@ def save(options: argparse.Namespace, report: Report) -> None:
         write_json(options.json, report.to_dict())
     if options.csv:
         write_text(options.csv, to_csv(report.results))
+    if options.html:
+        write_text(options.html, page(report))

@@ -37,6 +37,21 @@ def test_pytorch_computes_the_same_work(process, text, variant):
         remote.turn(0.0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "direction"),
+    [("gemm", "5x3:3x4", "train")]
+    + [("pool", text, d) for text in ("ic3ih7kh3sh2ph1", "ic3iw9kw3", "ic2id4kd2")
+       for d in ("max", "max_d", "avg", "avg_d")],
+)  # fmt: skip
+def test_pytorch_multiplies_and_pools(process, kind, text, direction):
+    found = work(kind, text, direction)
+    remote = worker.Remote("rival", process, "torch-cl")
+    samples = remote.start(found, {}).samples
+    expected = found.expected(found.operands())
+    for part, sample, right in zip(found.parts, samples, expected, strict=True):
+        assert relative_error(sample, right) < found.tolerance(part, "torch")
+
+
 def test_facts_name_the_versions(process, torch):
     assert process.facts["torch"] == torch.__version__
     assert "oneDNN" in process.facts

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from minicnn import cli
-from minicnn.bench import contest, peak
+from minicnn.bench import peak, session
 from minicnn.bench.peak import Roof
 from minicnn.cli import bench
 from minicnn_kernels import conv, threads
@@ -68,8 +68,8 @@ def test_a_wrong_result_prints_fail_and_gets_no_time(wrong, capsys):
 
 
 def test_files_hold_everything(tmp_path, capsys):
-    files = tmp_path / "new.json", tmp_path / "new.csv"
-    command = (*TINY, "--json", str(files[0]), "--csv", str(files[1]))
+    files = [tmp_path / f"new.{kind}" for kind in ("json", "csv", "html")]
+    command = [*TINY, "--json", str(files[0]), "--csv", str(files[1]), "--html", str(files[2])]
     assert cli.main(command) == 0
     report = json.loads(files[0].read_text())
     (result,) = report["results"]
@@ -78,6 +78,7 @@ def test_files_hold_everything(tmp_path, capsys):
     assert result["of_limit"] > 0
     (row,) = csv.DictReader(io.StringIO(files[1].read_text()))
     assert row["contestant"] == "auto"
+    assert "<svg" in files[2].read_text()
 
 
 def test_an_older_measurement_decides_the_exit_code(tmp_path, capsys):
@@ -93,7 +94,7 @@ def test_an_older_measurement_decides_the_exit_code(tmp_path, capsys):
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
     file = tmp_path / "new.json"
-    compete, works = contest.compete, []
+    compete, works = session.compete, []
 
     def stopping(work, *others):
         works.append(work)
@@ -101,7 +102,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return compete(work, *others)
 
-    monkeypatch.setattr(contest, "compete", stopping)
+    monkeypatch.setattr(session, "compete", stopping)
     assert cli.main((*TINY, "--dir", "fwd,bwd_d", "--json", str(file))) == 130
     assert [r["direction"] for r in json.loads(file.read_text())["results"]] == ["fwd"]
     assert "total ms" in capsys.readouterr().out
@@ -147,8 +148,7 @@ def test_named_algorithms_that_do_not_serve_are_skipped(capsys):
         (("--suite", "vgg61"), "did you mean vgg16"),
         (("--problem", "mb16ic"), "cannot be read from 'ic' on"),
         (("--dir", "forward"), "--dir: unknown 'forward'; there are fwd, bwd_d, bwd_w, train"),
-        (("--algo", "im2cool"), "--algo: unknown 'im2cool'; there are auto, all"),
-        (("--algo", ""), "--algo: unknown ''"),
+        (("--algo", "im2cool"), "--algo: unknown 'im2cool'; there are all, auto"),
         (("--layout", "nhcw"), "--layout: unknown 'nhcw'"),
         (("--device", "tpu"), "--device: unknown 'tpu'"),
         (("--vs", "jax"), "--vs: unknown 'jax'"),
@@ -188,14 +188,38 @@ def test_a_comparison_with_no_measurement(tmp_path, capsys):
     assert cli.main((*TINY, "--compare", str(tmp_path / "none.json"))) == 1
 
 
-@pytest.mark.parametrize("words", [(), ("conv",)])
-def test_help_teaches(words, capsys):
+@pytest.mark.parametrize(
+    ("words", "example"),
+    [
+        ((), "mb16ic64ih56oc64kh3ph1"),
+        (("conv",), "mb16ic64ih56oc64kh3ph1"),
+        (("gemm",), "256x64:64x128"),
+        (("pool",), "mb8ic64ih112kh3sh2ph1"),
+    ],
+)
+def test_help_teaches(words, example, capsys):
     with pytest.raises(SystemExit) as ending:
         cli.main(("bench", *words, "--help"))
     assert ending.value.code == 0
     out = capsys.readouterr().out
-    assert "mb16ic64ih56oc64kh3ph1" in out
+    assert example in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+def test_matrix_products(capsys):
+    command = ("bench", "gemm", "--problem", "5x3:3x4", "--dir", "fwd,bwd_a,bwd_b,train", *QUICK)
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "numpy" in out
+    assert "120 FLOP" in out
+
+
+def test_pooling(capsys):
+    command = ("bench", "pool", "--problem", "mb2ic3ih6kh2sh2", "--dir", "max,max_d,avg,avg_d")
+    assert cli.main((*command, "--algo", "all", "--batch", "1", *QUICK)) == 0
+    out = capsys.readouterr().out
+    assert "mb1ic3ih6kh2sh2: 108 FLOP" in out
+    assert "taps" in out
 
 
 def test_shares_and_lists():

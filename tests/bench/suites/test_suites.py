@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minicnn.bench import suites
+from minicnn.bench.kinds import KINDS
 from minicnn.bench.problem import ConvProblem
 from minicnn.errors import UsageError
 
@@ -33,6 +34,13 @@ def test_the_operations_of_a_suite(name):
     assert all(problem.name for problem in problems)
     assert len({problem.name for problem in problems}) == len(problems)
     assert len({problem.key for problem in problems}) > len(problems) / 2
+
+
+@pytest.mark.parametrize("kind", ["gemm", "pool"])
+def test_other_suites_can_be_read(kind):
+    for name in suites.names(kind):
+        problems = suites.load(kind, name, KINDS[kind].read)
+        assert len({problem.name for problem in problems}) == len(problems)
 
 
 def test_a_file_of_ones_own(tmp_path):

@@ -1,0 +1,121 @@
+"""A session: one number of threads, the other process, the roof; and contest after contest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any
+
+from minicnn.bench import machine, peak
+from minicnn.bench.contest import Entry, compete
+from minicnn.bench.kinds import Kind
+from minicnn.bench.peak import Roof
+from minicnn.bench.results import Result, rate
+from minicnn.bench.station import Own, on_device
+from minicnn.bench.timing import Limits
+from minicnn.bench.work import Operands, Work
+from minicnn.bench.worker import Remote, Worker
+from minicnn_kernels.threads import get_num_threads, set_num_threads
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who competes, where and for how long.
+
+    Attributes:
+        algorithms: by name; "all": all that can compute a work; "auto": what minicnn chooses.
+        rivals: PyTorch's variants.
+        baseline: the contestant to compare with; None: the fastest rival, else the first of all.
+    """
+
+    kind: Kind
+    algorithms: Sequence[str]
+    rivals: Sequence[str] = ()
+    devices: Sequence[str] = ("cpu",)
+    layouts: Sequence[str] = ("nhwc",)
+    baseline: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+class Session:
+    """Contests on a number of threads, within a `with` block.
+
+    Attributes:
+        facts: what the figures depend on.
+        roof: what the machine allows.
+    """
+
+    facts: dict[str, str]
+    roof: Roof
+
+    def __init__(self, plan: Plan, threads: int) -> None:
+        self.plan, self.threads = plan, threads
+        self.worker: Worker | None = None
+
+    def __enter__(self) -> Session:
+        self.usual = get_num_threads()
+        try:
+            set_num_threads(self.threads)
+            self.roof = peak.measure()
+            if self.plan.rivals:
+                self.worker = Worker(self.threads)
+            self.facts = {**machine.facts(), **(self.worker.facts if self.worker else {})}
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.worker:
+            self.worker.close()
+        set_num_threads(self.usual)
+
+    def contest(self, work: Work) -> list[Result]:
+        """Let all contestants compute a work."""
+        operands = work.operands()
+        rivals = self._rivals()
+        entries = [*self._own(work, operands), *rivals]
+        results = compete(work, operands, entries, self.threads, self.plan.limits)
+        named = [self.plan.baseline] if self.plan.baseline else []
+        rate(results, named or [entry.station.label for entry in rivals or entries[:1]])
+        for result in results:
+            result.under(self.roof)
+        return results
+
+    def _own(self, work: Work, operands: Operands) -> list[Entry]:
+        """Return minicnn's contestants: algorithms, on each device, with each layout."""
+        kind, entries = self.plan.kind, []
+        for device, layout in product(self.plan.devices, self.plan.layouts):
+            able = kind.served_by(work, operands, device)
+            every = able if kind.algorithms == "all" else [*able, "auto"]
+            names: dict[str, None] = {}
+            for name in self.plan.algorithms:
+                names |= dict.fromkeys(every if name == "all" else [name])
+            for name in names:
+                build = on_device(partial(kind.build, name), device)
+                entries.append(Entry(Own(self._label(name, device, layout), build), device, layout))
+        return entries
+
+    def _rivals(self) -> list[Entry]:
+        """Return PyTorch's contestants."""
+        if self.worker is None:
+            return []
+        return [
+            Entry(
+                Remote(self._label(variant, device), self.worker, variant, device),
+                device,
+                "nhwc" if variant == "torch-cl" else "nchw",
+            )
+            for device, variant in product(self.plan.devices, self.plan.rivals)
+        ]
+
+    def _label(self, name: str, device: str, layout: str = "") -> str:
+        """Add device and layout to a name where there are several."""
+        parts = [name]
+        if len(self.plan.devices) > 1 and device != "cpu":
+            parts.append(device)
+        if len(self.plan.layouts) > 1 and layout:
+            parts.append(layout)
+        return "/".join(parts)
