@@ -14,6 +14,7 @@ from minicnn_kernels.reference.normalization import (
     normalize,
     normalize_gradients,
     per_channel,
+    rescale,
 )
 from minicnn_kernels.reference.pooling import (
     max_winners,
@@ -42,6 +43,7 @@ __all__ = [
     "normalize",
     "normalize_gradients",
     "per_channel",
+    "rescale",
     "route_to_winners",
     "take_winners",
     "use_algorithms",

@@ -27,56 +27,88 @@ Axes = tuple[int, ...]
 
 @differentiable
 def normalize_groups(
-    x: Array, gamma: Array, beta: Array, /, axes: Axes, eps: float, statistics: Moments
-) -> Array:
+    x: Array, gamma: Array, beta: Array, /, axes: Axes, eps: float, statistics: Moments,
+    centered: bool = True,
+) -> Array:  # fmt: skip
     """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), mean and var over `axes`.
 
     mean and var are written to `statistics`, for the gradient and for running averages.  gamma and
-    beta have as many dimensions as x.
+    beta have as many dimensions as x, and the same shape.  Without `centered` the mean is 0.
     """
-    return kernels.normalize(x, gamma, beta, axes, eps, statistics)
+    return kernels.normalize(
+        x, gamma, beta, axes=axes, eps=eps, statistics=statistics, centered=centered
+    )
 
 
 @normalize_groups.gradient(saves="x gamma")
 def _(
     dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *,
-    axes: Axes, eps: float, statistics: Moments,
+    axes: Axes, eps: float, statistics: Moments, centered: bool,
 ) -> Gradients:  # fmt: skip
     if not isinstance(dy, Tensor):  # the formulas below, without their temporary arrays
-        fused = kernels.normalize_gradients(dy, x, gamma, axes, eps, statistics)
+        fused = kernels.normalize_gradients(
+            dy, x, gamma, axes=axes, eps=eps, statistics=statistics, centered=centered
+        )
         return tuple(lambda gradient=gradient: gradient for gradient in fused)
-    centered = x - mean(x, axes, keepdim=True)
-    inv_std = (mean(centered * centered, axes, keepdim=True) + eps) ** -0.5
-    x_hat = centered * inv_std
+    distance = x - mean(x, axes, keepdim=True) if centered else x
+    inv_std = (mean(distance * distance, axes, keepdim=True) + eps) ** -0.5
+    x_hat = distance * inv_std
 
     def dx() -> Any:
         g = dy * gamma
         mean_g, mean_g_x_hat = (mean(v, axes, keepdim=True) for v in (g, g * x_hat))
-        return (g - mean_g - x_hat * mean_g_x_hat) * inv_std
+        return ((g - mean_g if centered else g) - x_hat * mean_g_x_hat) * inv_std
 
     return dx, lambda: unbroadcast(dy * x_hat, gamma), lambda: unbroadcast(dy, beta)
 
 
 def normalize(
-    x: Any, gamma: Any, beta: Any, axes: Axes, eps: float, statistics: Moments | None = None
-) -> Any:
+    x: Any, gamma: Any, beta: Any, axes: Axes, eps: float, statistics: Moments | None = None,
+    centered: bool = True,
+) -> Any:  # fmt: skip
     """Normalise over `axes`; gamma and beta have x's number of dimensions, None means 1 and 0.
 
     `statistics` from `kernels.no_moments` are filled, for who needs them.
     """
     if statistics is None:
         statistics = kernels.no_moments(values_of(x), axes)
-    gamma = np.ones((1,) * x.ndim, x.dtype) if gamma is None else gamma
-    beta = np.zeros(gamma.shape, x.dtype) if beta is None else beta
-    return normalize_groups(x, gamma, beta, axes, eps, statistics)
+    gamma, beta = weights(x, gamma, beta)
+    return normalize_groups(x, gamma, beta, axes, eps, statistics, centered)
+
+
+def weights(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+    """Return gamma and beta, of the same shape, where None means 1 and 0."""
+    shape = next((v.shape for v in (gamma, beta) if v is not None), (1,) * x.ndim)
+    return (
+        np.ones(shape, x.dtype) if gamma is None else gamma,
+        np.zeros(shape, x.dtype) if beta is None else beta,
+    )
 
 
 def rescale(x: Any, gamma: Any, beta: Any, fixed: Moments, eps: float) -> Any:
-    """Normalise with fixed statistics: y = gamma * (x - mean) / sqrt(var + eps) + beta."""
-    inv_std = 1 / np.sqrt(fixed.var + eps)
-    scale = inv_std if gamma is None else gamma * inv_std
-    shift = -fixed.mean * scale if beta is None else beta - fixed.mean * scale
-    return x * scale + shift
+    """Normalise with fixed statistics; gamma and beta as in `normalize`."""
+    return rescale_groups(x, *weights(x, gamma, beta), fixed, eps)
+
+
+@differentiable
+def rescale_groups(
+    x: Array, gamma: Array, beta: Array, /, statistics: Moments, eps: float
+) -> Array:
+    """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), with given mean and var."""
+    return kernels.rescale(x, gamma, beta, statistics=statistics, eps=eps)
+
+
+@rescale_groups.gradient(saves="x gamma")
+def _(
+    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *, statistics: Moments, eps: float
+) -> Gradients:
+    one, zero = (np.full(gamma.shape, value, x.dtype) for value in (1, 0))
+    only_scaled = statistics._replace(mean=np.zeros_like(statistics.mean))
+    return (
+        lambda: rescale_groups(dy, gamma, zero, only_scaled, eps),
+        lambda: unbroadcast(dy * rescale_groups(x, one, zero, statistics, eps), gamma),
+        lambda: unbroadcast(dy, beta),
+    )
 
 
 def per_channel(v: Any, ndim: int) -> Any:
@@ -85,11 +117,6 @@ def per_channel(v: Any, ndim: int) -> Any:
 
 
 # --- scaled only ----------------------------------------------------------------------------------
-
-
-def divide_by_root_mean_square(x: Any, axes: Axes, eps: float) -> Any:
-    """y = x / sqrt(mean(x^2) + eps), the mean over `axes`."""
-    return x * (mean(x * x, axes, keepdim=True) + eps) ** -0.5
 
 
 @differentiable

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.registry import Kernel
 
 BLOCK_BYTES = 2**21  # of x at a time, so that all steps find it in the cache
 LONG_SUM = 2**13  # so many values are added up in their own type without a loss to speak of
 RUN_BYTES = 2**11  # blocks whose values lie in memory in shorter runs than this cost more than gain
 
 Axes = tuple[int, ...]
+
+BOTH = ("cpu", "cuda")
+
+normalize = Kernel("normalize")
+normalize_gradients = Kernel("normalize_gradients")
+rescale = Kernel("rescale")
 
 
 class Moments(NamedTuple):
@@ -35,16 +42,41 @@ def no_moments(x: Array, axes: Axes) -> Moments:
     return Moments(*(np.zeros_like(x, shape=shape, dtype=np.float64) for _ in range(2)))
 
 
-def normalize(
-    x: Array, gamma: Array, beta: Array, axes: Axes, eps: float, statistics: Moments
-) -> Array:
+def _blocks_cost(x: Array, *others: Array, **settings: Any) -> float:
+    return 4.0 * x.size
+
+
+def _compiled_cost(x: Array, *others: Array, **settings: Any) -> float:
+    return 150_000 + 0.4 * x.size
+
+
+def _compiled_serves(x: Array, *others: Array, **settings: Any) -> bool:
+    return x.dtype in (np.float32, np.float64) and x.size > 0
+
+
+for _kernel, _formula in {
+    normalize: "Return gamma * (x - mean) / sqrt(var + eps) + beta in two passes.",
+    normalize_gradients: "Return dx, dgamma and dbeta of `normalize` in two passes.",
+    rescale: "Return gamma * (x - mean) / sqrt(var + eps) + beta in one pass.",
+}.items():
+    _kernel.compiled(
+        "compiled", f"normalization.{_kernel.name}", _formula,
+        cost=_compiled_cost, serves=_compiled_serves,
+    )  # fmt: skip
+
+
+@normalize.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
+def normalize_in_blocks(
+    x: Array, gamma: Array, beta: Array, *,
+    axes: Axes, eps: float, statistics: Moments, centered: bool = True,
+) -> Array:  # fmt: skip
     """Return gamma * (x - mean) / sqrt(var + eps) + beta; write mean and var to `statistics`.
 
-    mean = sum_i x[i] / M;  var = sum_i (x[i] - mean)^2 / M
+    mean = sum_i x[i] / M;  var = sum_i (x[i] - mean)^2 / M.  Without `centered` the mean is 0.
     """
     y, count = np.empty_like(x), _count(x, axes)
     for part, out, mean, var, weight, shift in _blocks(x, y, *statistics, gamma, beta, fixed=axes):
-        mean[...] = _sum_of_products(axes, part) / count
+        mean[...] = _sum_of_products(axes, part) / count if centered else 0
         np.subtract(part, mean.astype(x.dtype), out=out)
         var[...] = _sum_of_products(axes, out, out) / count
         for factor in _factors(weight, _inv_std(var, eps, x), part):
@@ -53,9 +85,11 @@ def normalize(
     return y
 
 
-def normalize_gradients(
-    dy: Array, x: Array, gamma: Array, axes: Axes, eps: float, statistics: Moments
-) -> tuple[Array, Array, Array]:
+@normalize_gradients.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
+def gradients_in_blocks(
+    dy: Array, x: Array, gamma: Array, *,
+    axes: Axes, eps: float, statistics: Moments, centered: bool = True,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """Return dx, dgamma and dbeta of `normalize`, which has filled `statistics`.
 
     dgamma = sum dy * x_hat;  dbeta = sum dy
@@ -81,8 +115,20 @@ def normalize_gradients(
             scaled *= factor
         out *= mean_g_x * inv_std**3
         np.subtract(scaled, out, out=out)
-        out -= mean_g * inv_std
+        if centered:
+            out -= mean_g * inv_std
     return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+
+
+@rescale.algorithm("broadcast", devices=BOTH, cost=_blocks_cost)
+def rescale_by_broadcasting(
+    x: Array, gamma: Array, beta: Array, *, statistics: Moments, eps: float
+) -> Array:
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta with given statistics."""
+    y: Array = x - statistics.mean.astype(x.dtype)
+    y *= gamma * _inv_std(statistics.var, eps, x)
+    y += beta
+    return y
 
 
 def _inv_std(var: Array, eps: float, x: Array) -> Array:

@@ -138,8 +138,8 @@ def rms_norm(
     """
     axes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    y = normalization.divide_by_root_mean_square(input, axes, eps)
-    return y if weight is None else y * weight
+    gamma = _leading_ones(weight, input.ndim)
+    return normalization.normalize(input, gamma, None, axes, eps, centered=False)
 
 
 def group_norm(

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn_kernels import no_moments, normalize, normalize_gradients, per_channel
+from minicnn_kernels import no_moments, per_channel
 from minicnn_kernels.reference import normalization
+from minicnn_kernels.reference.normalization import gradients_in_blocks, normalize_in_blocks
 
 LAYOUTS = {
     "images first": (0, 1, 2, 3), "channels last": (0, 2, 3, 1), "images last": (1, 2, 3, 0)
@@ -14,7 +15,9 @@ LAYOUTS = {
 def normalized(x, gamma, beta, axes, eps=1e-5):
     """Return y, and mean and variance."""
     statistics = no_moments(x, axes)
-    return normalize(x, gamma, beta, axes, eps, statistics), statistics
+    return normalize_in_blocks(
+        x, gamma, beta, axes=axes, eps=eps, statistics=statistics
+    ), statistics
 
 
 def moments(x, axes):
@@ -61,7 +64,7 @@ def test_statistics_are_float64_and_the_rest_stays_float32():
     y, statistics = normalized(x, one, one, (0, 2))
     assert {v.dtype for v in statistics} == {np.dtype("f8")}
     results = [y]
-    results += normalize_gradients(x, x, one, (0, 2), 1e-5, statistics)
+    results += gradients_in_blocks(x, x, one, axes=(0, 2), eps=1e-5, statistics=statistics)
     assert {v.dtype for v in results} == {np.dtype("f4")}
 
 
@@ -77,7 +80,11 @@ def test_blocks_change_nothing(rng, monkeypatch, order, axes, scales, block_byte
 
     def everything():
         y, statistics = normalized(x, gamma, beta, axes)
-        return [*statistics, y, *normalize_gradients(dy, x, gamma, axes, 1e-5, statistics)]
+        return [
+            *statistics,
+            y,
+            *gradients_in_blocks(dy, x, gamma, axes=axes, eps=1e-5, statistics=statistics),
+        ]
 
     whole = everything()
     monkeypatch.setattr(normalization, "BLOCK_BYTES", block_bytes)
@@ -92,7 +99,8 @@ def test_the_result_has_the_layout_of_the_input(rng):
     one = np.ones((1, 3, 1, 1))
     y, statistics = normalized(x, one, one, (0, 2, 3))
     assert y.strides == x.strides
-    assert normalize_gradients(x, x, one, (0, 2, 3), 1e-5, statistics)[0].strides == x.strides
+    dx, _, _ = gradients_in_blocks(x, x, one, axes=(0, 2, 3), eps=1e-5, statistics=statistics)
+    assert dx.strides == x.strides
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 4, 5])
