@@ -29,7 +29,7 @@ def standardized(kind: str, name: str, *inputs: Shape) -> Case:
         statistics = m.tensor(AVERAGE).to(x.dtype), m.tensor(VARIANCE).to(x.dtype)
         return getattr(m.nn.functional, kind)(x, *statistics, *scale_and_shift, **settings)
 
-    return both("mul", name, function, *inputs, through=kind)
+    return both("rescale_groups", name, function, *inputs, through=kind)
 
 
 def by_instance(name: str, *inputs: Shape) -> Case:
@@ -47,8 +47,7 @@ def last(kind: str, name: str, shape: Shape, *inputs: Shape, **settings: Any) ->
     def function(m: Any, x: Any, *scale_and_shift: Any) -> Any:
         return getattr(m.nn.functional, kind)(x, shape, *scale_and_shift, **settings)
 
-    op = "normalize_groups" if kind == "layer_norm" else "pow"
-    return both(op, name, function, *inputs, through=kind)
+    return both("normalize_groups", name, function, *inputs, through=kind)
 
 
 def grouped(name: str, groups: int, *inputs: Shape) -> Case:
