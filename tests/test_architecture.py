@@ -28,14 +28,16 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
-    ["minicnn_kernels.registry", "minicnn_kernels.threads"],
+    ["minicnn_kernels.registry", "minicnn_kernels.threads", "minicnn_kernels.expression"],
     ["minicnn_kernels.cpu"],
+    ["minicnn_kernels.pointwise"],
     ["minicnn_kernels.reference"],
     ["minicnn_kernels"],
     ["minicnn.errors", "minicnn.hooks"],
     ["minicnn.random", "minicnn.tensor", "minicnn.anomaly"],
     ["minicnn.arguments", "minicnn.guards"],
     ["minicnn.differentiable"],
+    ["minicnn.pointwise"],
     ["minicnn.backprop"],
     ["minicnn.factories", "minicnn.grad_mode"],
     ["minicnn.ops"],
@@ -49,8 +51,16 @@ ORDER = [
     ["minicnn.cli", "minicnn_pytest"],
     ["minicnn.__main__"],
 ]
-BOTTOM = {name for line in ORDER[:7] for name in line} | {"minicnn.tensor"}
-ENGINE = {name for line in ORDER[:11] for name in line}
+
+
+def up_to(last):
+    """Return the entries of all lines down from the one that names `last`."""
+    lines = next(i for i, line in enumerate(ORDER) if last in line) + 1
+    return {name for line in ORDER[:lines] for name in line}
+
+
+BOTTOM = up_to("minicnn.errors") | {"minicnn.tensor"}
+ENGINE = up_to("minicnn.backprop")
 BESIDE = {  # these stand beside the layers and need less than their line would allow
     "minicnn.data": BOTTOM | {"minicnn.random"},
     "minicnn.io": BOTTOM,

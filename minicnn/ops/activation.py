@@ -12,12 +12,13 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.arithmetic import limit, maximum, where
 from minicnn.ops.broadcast import unbroadcast
-from minicnn.ops.comparison import gt, le, logical_not, lt
-from minicnn.ops.elementwise import abs, cast, exp, floating
+from minicnn.ops.comparison import gt, le, lt
+from minicnn.ops.elementwise import abs, cast, exp, floating, square
 from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating, sum
 from minicnn.ops.shape import reshape
 from minicnn.ops.special import normal_cdf
+from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
 from minicnn_kernels.reference import elementwise as kernels
 
@@ -29,7 +30,7 @@ __all__ = [
 # --- bent lines -----------------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def relu(x: Array, /) -> Array:
     """y = max(x, 0); the gradient at 0 is 0."""
     if x.dtype == bool:
@@ -42,7 +43,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (y != 0)
 
 
-@differentiable
+@pointwise
 def hardtanh(x: Array, /, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """y = min(max(x, min_val), max_val); the gradient at both bounds is 0."""
     if x.dtype.kind == "b" or (x.dtype.kind == "u" and int(min_val) < 0):
@@ -55,25 +56,18 @@ def _(dy: Array, y: Array, x: Array, *, min_val: float, max_val: float) -> Gradi
     return lambda: dy * ((y != min_val) & (y != max_val))
 
 
-@differentiable
+@pointwise
 def leaky_relu(x: Array, slope: Array, /) -> Array:
     """y = x where x > 0, else slope * x."""
     x = floating(x)
-    if np.all((np.asarray(slope) > 0) & (np.asarray(slope) <= 1)):
-        y = np.asarray(x * slope)
-        return np.maximum(x, y, out=y)
-    y = np.minimum(x, 0) * slope
-    y += np.maximum(x, 0)
-    return y
+    return np.where(x > 0, x, x * slope)
 
 
 @leaky_relu.gradient(saves="x slope")
 def _(dy: Array, y: Array, x: Array, slope: Array) -> Gradients:
-    above = (values_of(x) > 0).astype(x.dtype)
-    below = 1 - above
     return (
-        lambda: unbroadcast(dy * (above + slope * below), x),
-        lambda: unbroadcast(dy * x * below, slope),
+        lambda: unbroadcast(where(gt(x, 0), dy, dy * slope), x),
+        lambda: unbroadcast(where(gt(x, 0), 0.0, dy * x), slope),
     )
 
 
@@ -117,34 +111,43 @@ def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
     return leaky_relu(input, drawn.astype(input.dtype))
 
 
-def threshold(input: Any, threshold: float, value: float) -> Any:
-    """Replace what is not above the threshold.
-
-    y = x if x > threshold else value
-    """
-    return where(le(input, threshold), np.asarray(value).astype(input.dtype).item(), input)
+@pointwise
+def threshold(x: Array, /, threshold: float, value: float) -> Array:
+    """y = x where x > threshold, else value."""
+    return np.where(x <= threshold, np.asarray(value).astype(x.dtype).item(), x).astype(x.dtype)
 
 
-def hardshrink(input: Any, lambd: float = 0.5) -> Any:
-    """Set what lies between -lambd and lambd to 0.
-
-    y = x if |x| > lambd else 0
-    """
-    return input * logical_not(le(abs(input), lambd))
+@threshold.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, threshold: float, value: float) -> Gradients:
+    return lambda: where(le(x, threshold), 0.0, dy)
 
 
-def softshrink(input: Any, lambd: float = 0.5) -> Any:
-    """Move everything towards 0 by lambd, but not beyond.
+@pointwise
+def hardshrink(x: Array, /, lambd: float = 0.5) -> Array:
+    """y = x where |x| > lambd, else 0."""
+    return x * ~(np.abs(x) <= lambd)
 
-    y = x - min(max(x, -lambd), lambd)
-    """
-    return input - limit(input, -lambd, lambd)
+
+@hardshrink.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, lambd: float) -> Gradients:
+    return lambda: where(le(abs(x), lambd), 0.0, dy)
+
+
+@pointwise
+def softshrink(x: Array, /, lambd: float = 0.5) -> Array:
+    """y = x - min(max(x, -lambd), lambd): nearer to 0 by lambd, but not beyond."""
+    return x - np.clip(x, -lambd, lambd)
+
+
+@softshrink.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, lambd: float) -> Gradients:
+    return lambda: where(le(abs(x), lambd), 0.0, dy)
 
 
 # --- exponentials on one side ---------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def elu(x: Array, /, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> Array:
     """y = scale * x where x > 0, else scale * alpha * (e^(rate * x) - 1)."""
     return kernels.elu(floating(x), alpha, scale, rate)
@@ -184,7 +187,7 @@ def selu(input: Any) -> Any:
     return elu(input, SELU_ALPHA, SELU_SCALE)
 
 
-@differentiable
+@pointwise
 def softplus(x: Array, /, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """y = ln(1 + e^(beta * x)) / beta; x itself where beta * x > threshold."""
     x = floating(x)
@@ -200,7 +203,7 @@ def _(dy: Array, y: Array, x: Array, *, beta: float, threshold: float) -> Gradie
     return lambda: dy * maximum(sigmoid(scaled), gt(scaled, threshold))
 
 
-@differentiable
+@pointwise
 def logsigmoid(x: Array, /) -> Array:
     """y = ln(1 / (1 + e^-x)) = -ln(1 + e^-x)."""
     return -kernels.softplus(-floating(x))
@@ -214,7 +217,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 # --- smooth steps, and gates made of them ---------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def sigmoid(x: Array, /) -> Array:
     """y = 1 / (1 + e^-x)."""
     y = np.exp(-floating(x))
@@ -227,7 +230,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * y * (1 - y)
 
 
-@differentiable
+@pointwise
 def tanh(x: Array, /) -> Array:
     """y = (e^x - e^-x) / (e^x + e^-x)."""
     return np.tanh(floating(x))
@@ -238,36 +241,95 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (1 - y * y)
 
 
-def silu(input: Any) -> Any:
+@pointwise
+def silu(x: Array, /) -> Array:
     """y = x / (1 + e^-x)."""
-    return input * sigmoid(input)
+    return floating(x) * sigmoid(x)
 
 
-def mish(input: Any) -> Any:
+@silu.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    s = sigmoid(x)
+    return lambda: dy * (s * (1 + x * (1 - s)))
+
+
+@pointwise
+def mish(x: Array, /) -> Array:
     """y = x * tanh(ln(1 + e^x))."""
-    return input * tanh(softplus(input))
+    return floating(x) * tanh(softplus(x))
 
 
-def gelu(input: Any) -> Any:
+@mish.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    t = tanh(softplus(x))
+    return lambda: dy * (t + x * sigmoid(x) * (1 - t * t))
+
+
+@pointwise
+def gelu(x: Array, /) -> Array:
     """y = x * P(a normal value < x)."""
-    return input * normal_cdf(input)
+    return floating(x) * normal_cdf(x)
 
 
-def gelu_by_tanh(input: Any) -> Any:
+@gelu.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return lambda: dy * (normal_cdf(x) + x * density)
+
+
+TANH_SCALE, TANH_CUBIC = math.sqrt(2 / math.pi), 0.044715
+
+
+@pointwise
+def gelu_by_tanh(x: Array, /) -> Array:
     """y = x * (1 + tanh(u)) / 2 with u = sqrt(2 / pi) * (x + 0.044715 x^3).
 
     (1 + tanh(u)) / 2 is the sigmoid of 2u, which keeps its digits where it is small.
     """
-    twice = 2 * math.sqrt(2 / math.pi)
-    return input * sigmoid(input * (twice + (twice * 0.044715) * (input * input)))
+    return floating(x) * sigmoid(2 * TANH_SCALE * x * (1 + TANH_CUBIC * x * x))
 
 
-def hardsigmoid(input: Any) -> Any:
+@gelu_by_tanh.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    s = sigmoid(2 * TANH_SCALE * x * (1 + TANH_CUBIC * x * x))
+    slope = 2 * TANH_SCALE * x * (1 + 3 * TANH_CUBIC * x * x)  # x times that of the exponent
+    return lambda: dy * (s + slope * s * (1 - s))
+
+
+@pointwise
+def tanhshrink(x: Array, /) -> Array:
+    """y = x - tanh(x)."""
+    return floating(x) - tanh(x)
+
+
+@tanhshrink.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: dy * square(tanh(x))
+
+
+@pointwise
+def softsign(x: Array, /) -> Array:
+    """y = x / (1 + |x|)."""
+    return x / (1 + np.abs(x))
+
+
+@softsign.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: dy / square(1 + abs(x))
+
+
+@pointwise
+def hardsigmoid(x: Array, /) -> Array:
     """y = min(max(x + 3, 0), 6) / 6."""
-    return hardtanh(input + 3, 0.0, 6.0) / 6
+    return np.clip(x + 3, 0, 6) / 6
 
 
-@differentiable
+@hardsigmoid.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: where(lt(abs(x), 3), dy / 6, 0.0)
+
+
+@pointwise
 def hardswish(x: Array, /) -> Array:
     """y = x * min(max(x + 3, 0), 6) / 6."""
     return x * (np.clip(x + 3, 0, 6) / 6)

@@ -16,8 +16,10 @@ from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq, ge, gt, isnan, lt
 from minicnn.ops.elementwise import cast, exp, floating, floor, log, no_slope, trunc
 from minicnn.ops.indexing import nonzero
+from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.pointwise import Lazy
 from minicnn_kernels.reference.blockwise import choose
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
 # --- the four operations --------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def add(a: Array, b: Array, /, *, alpha: float = 1) -> Array:
     """y = a + alpha * b."""
     return a + _scaled("add", alpha, b)
@@ -43,7 +45,7 @@ def _(dy: Array, y: Array, a: Array, b: Array, *, alpha: float) -> Gradients:
     )
 
 
-@differentiable
+@pointwise
 def sub(a: Array, b: Array, /, *, alpha: float = 1) -> Array:
     """y = a - alpha * b."""
     if any(_is_boolean(operand) for operand in (a, b)):
@@ -67,7 +69,7 @@ def _scaled(op: str, alpha: float, b: Any) -> Any:
     return b * np.asarray(alpha, b.dtype)
 
 
-@differentiable
+@pointwise
 def mul(a: Array, b: Array, /) -> Array:
     """y = a * b."""
     return a * b
@@ -78,7 +80,7 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     return lambda: unbroadcast(dy * b, a), lambda: unbroadcast(dy * a, b)
 
 
-@differentiable
+@pointwise
 def div(a: Array, b: Array, /, *, rounding_mode: str | None = None) -> Array:
     """y = a / b; rounded down ("floor") or towards 0 ("trunc") it has no slope."""
     if rounding_mode is None:
@@ -155,7 +157,7 @@ def _no_division_by_0(op: str, a: Any, b: Any) -> None:
 # --- powers and logarithms ------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def pow(a: Array, b: Array, /) -> Array:
     """y = a ** b."""
     a = a.astype(np.int64) if _is_boolean(a) else a
@@ -188,7 +190,7 @@ def _log_of_base(a: Any, b: Any) -> Any:
     return math.log(a) if a > 0 else math.nan
 
 
-@differentiable
+@pointwise
 def logaddexp(a: Array, b: Array, /) -> Array:
     """y = ln(e^a + e^b), without overflow."""
     return np.logaddexp(a, b)
@@ -202,7 +204,7 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 # --- in the plane ---------------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def atan2(a: Array, b: Array, /) -> Array:
     """y = the angle in [-pi, pi] of the point with abscissa b, ordinate a; gradient 0 at (0, 0)."""
     return np.arctan2(floating(a), floating(b))
@@ -215,7 +217,7 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     return lambda: unbroadcast(scaled * b, a), lambda: unbroadcast(-scaled * a, b)
 
 
-@differentiable
+@pointwise
 def hypot(a: Array, b: Array, /) -> Array:
     """y = sqrt(a^2 + b^2), without overflow."""
     return np.hypot(a, b)
@@ -234,7 +236,22 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 
     y = input + weight * (end - input)
     """
-    return input + weight * (end - input)
+    return interpolation(input, end, weight)
+
+
+@pointwise
+def interpolation(a: Array, b: Array, weight: Array, /) -> Array:
+    """y = a + weight * (b - a)."""
+    return a + weight * (b - a)
+
+
+@interpolation.gradient(saves="a b weight")
+def _(dy: Array, y: Array, a: Array, b: Array, weight: Array) -> Gradients:
+    return (
+        lambda: unbroadcast(dy * (1 - weight), a),
+        lambda: unbroadcast(dy * weight, b),
+        lambda: unbroadcast(dy * (b - a), weight),
+    )
 
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
@@ -242,8 +259,22 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
 
     y = input + value * tensor1 * tensor2
     """
-    product = tensor1 * tensor2
-    return input + (product if value == 1 else product * value)
+    return add_product(input, tensor1, tensor2, value)
+
+
+@pointwise
+def add_product(x: Array, a: Array, b: Array, /, value: float) -> Array:
+    """y = x + value * a * b."""
+    return x + (a * b if value == 1 else a * b * value)
+
+
+@add_product.gradient(saves="a b")
+def _(dy: Array, y: Array, x: Array, a: Array, b: Array, *, value: float) -> Gradients:
+    return (
+        lambda: unbroadcast(dy, x),
+        lambda: unbroadcast(dy * b * value, a),
+        lambda: unbroadcast(dy * a * value, b),
+    )
 
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
@@ -266,7 +297,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
 # --- choosing -------------------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def select(a: Array, b: Array, /, condition: Array) -> Array:
     """y = a where the condition holds, else b."""
     return choose(condition, a, b)
@@ -299,15 +330,17 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         return nonzero(condition, as_tuple=True)
     if input is None or other is None:
         raise ArgumentError("where: input and other are needed, or neither of them")
-    holds = np.array(values_of(condition))
+    holds = values_of(condition)
+    if not isinstance(holds, Lazy):
+        holds = np.array(holds)  # a copy: the condition may be changed before backward
     if holds.dtype not in (bool, np.uint8):
         raise DTypeError(f"where: condition must be boolean, got {holds.dtype}; compare it first")
     if isinstance(condition, Tensor) and not any(isinstance(x, Tensor) for x in (input, other)):
         input = Tensor(np.asarray(input, np.float32 if isinstance(input, float) else None))
-    return select(input, other, condition=holds.astype(bool))
+    return select(input, other, condition=holds.astype(bool, copy=False))
 
 
-@differentiable
+@pointwise
 def maximum(a: Array, b: Array, /) -> Array:
     """y = max(a, b); where both are equal each receives half of the gradient."""
     return np.maximum(a, b)
@@ -316,12 +349,12 @@ def maximum(a: Array, b: Array, /) -> Array:
 @maximum.gradient(saves="a b")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     return (
-        lambda: unbroadcast(dy * _share(np.less, a, b), a),
-        lambda: unbroadcast(dy * _share(np.less, b, a), b),
+        lambda: unbroadcast(_share(dy, lt(a, b), eq(a, b)), a),
+        lambda: unbroadcast(_share(dy, lt(b, a), eq(a, b)), b),
     )
 
 
-@differentiable
+@pointwise
 def minimum(a: Array, b: Array, /) -> Array:
     """y = min(a, b); where both are equal each receives half of the gradient."""
     return np.minimum(a, b)
@@ -330,19 +363,14 @@ def minimum(a: Array, b: Array, /) -> Array:
 @minimum.gradient(saves="a b")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     return (
-        lambda: unbroadcast(dy * _share(np.greater, a, b), a),
-        lambda: unbroadcast(dy * _share(np.greater, b, a), b),
+        lambda: unbroadcast(_share(dy, gt(a, b), eq(a, b)), a),
+        lambda: unbroadcast(_share(dy, gt(b, a), eq(a, b)), b),
     )
 
 
-def _share(loses: Any, x: Any, other: Any) -> Array:
-    """Return 0 where x loses against the other value, 1/2 where both are equal, else 1."""
-    x, other = values_of(x), values_of(other)
-    share = np.equal(x, other).astype(np.result_type(x, other))
-    share *= -0.5
-    share += 1
-    share *= ~loses(x, other)
-    return share
+def _share(dy: Any, loses: Any, tie: Any) -> Any:
+    """Return 0 for a value that loses against the other, dy / 2 at a tie, else dy."""
+    return where(loses, 0.0, where(tie, dy / 2, dy))
 
 
 def fmax(input: Any, other: Any) -> Any:
@@ -361,7 +389,7 @@ def fmin(input: Any, other: Any) -> Any:
     return where(ge(other, input) | isnan(other), input, other)
 
 
-@differentiable
+@pointwise
 def limit(x: Array, /, min: float | None, max: float | None) -> Array:
     """y = x, but at least min and at most max; the gradient is 0 outside and 1 at the bounds."""
     return np.clip(x.astype(np.int64) if x.dtype == bool else x, min, max)
@@ -400,7 +428,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     return x if max is None else where(gt(x, max), max, x)
 
 
-@differentiable
+@pointwise
 def copysign(a: Array, b: Array, /) -> Array:
     """y = |a| with the sign of b, which may be that of -0.0."""
     return np.copysign(a, b)

@@ -13,6 +13,7 @@ import numpy as np
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import DTypeError
 from minicnn.ops.comparison import isfinite
+from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.reference import elementwise as kernels
@@ -45,7 +46,7 @@ def _(dy: Array, y: Array, x: Array, *, dtype: Any) -> Gradients:
 # --- signs ----------------------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def neg(x: Array, /) -> Array:
     """y = -x."""
     if x.dtype == bool:
@@ -69,7 +70,7 @@ def positive(input: Any) -> Any:
     return input
 
 
-@differentiable
+@pointwise
 def abs(x: Array, /) -> Array:
     """y = |x|; the gradient at 0 is 0."""
     return np.abs(x)
@@ -80,7 +81,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * signs(values_of(x))
 
 
-@differentiable
+@pointwise
 def sign(x: Array, /) -> Array:
     """y = 1, 0 or -1 for x above, at or below 0, and 0 for NaN; the gradient is 0."""
     return x.copy() if x.dtype == bool else signs(x)
@@ -104,7 +105,7 @@ def no_slope(x: Any) -> Array:
 # --- rounding: the gradient is 0 ------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def floor(x: Array, /) -> Array:
     """y = the largest whole number <= x."""
     return np.floor(x) if is_floating(x.dtype) else x.copy()
@@ -115,7 +116,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: no_slope(x)
 
 
-@differentiable
+@pointwise
 def ceil(x: Array, /) -> Array:
     """y = the smallest whole number >= x."""
     return np.ceil(x) if is_floating(x.dtype) else x.copy()
@@ -126,7 +127,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: no_slope(x)
 
 
-@differentiable
+@pointwise
 def trunc(x: Array, /) -> Array:
     """y = x without its fraction: rounded towards 0."""
     return np.trunc(x) if is_floating(x.dtype) else x.copy()
@@ -137,10 +138,12 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: no_slope(x)
 
 
-@differentiable
+@pointwise
 def round(x: Array, /, *, decimals: int = 0) -> Array:
     """y = x rounded to a number of decimals, a half to the even neighbour."""
-    return x.copy() if x.dtype == bool else np.round(x, decimals)
+    if x.dtype == bool or decimals:
+        return x.copy() if x.dtype == bool else np.round(x, decimals)
+    return np.rint(x) if is_floating(x.dtype) else x.copy()
 
 
 @round.gradient(saves="")
@@ -148,18 +151,21 @@ def _(dy: Array, y: Array, x: Array, *, decimals: int) -> Gradients:
     return lambda: no_slope(x)
 
 
-def frac(input: Any) -> Any:
-    """Return the fraction, with the sign of the number.
+@pointwise
+def frac(x: Array, /) -> Array:
+    """y = x - trunc(x): the fraction, with the sign of the number."""
+    return x - trunc(x)
 
-    y = x - trunc(x)
-    """
-    return input - trunc(input)
+
+@frac.gradient(saves="")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: dy
 
 
 # --- powers and roots -----------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def square(x: Array, /) -> Array:
     """y = x^2."""
     x = x.astype(np.int64) if x.dtype == bool else x
@@ -171,7 +177,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (2 * x)
 
 
-@differentiable
+@pointwise
 def sqrt(x: Array, /) -> Array:
     """y = x^(1/2); NaN below 0."""
     return np.sqrt(floating(x))
@@ -182,7 +188,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy / (2 * y)
 
 
-@differentiable
+@pointwise
 def rsqrt(x: Array, /) -> Array:
     """y = x^(-1/2); NaN below 0."""
     return 1 / np.sqrt(floating(x))
@@ -193,7 +199,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (y * y * y * -0.5)
 
 
-@differentiable
+@pointwise
 def reciprocal(x: Array, /) -> Array:
     """y = 1 / x."""
     return 1 / floating(x)
@@ -207,7 +213,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 # --- exponentials and logarithms ------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def exp(x: Array, /) -> Array:
     """y = e^x."""
     return np.exp(floating(x))
@@ -218,7 +224,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * y
 
 
-@differentiable
+@pointwise
 def exp2(x: Array, /) -> Array:
     """y = 2^x."""
     return np.exp2(floating(x))
@@ -229,7 +235,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * y * math.log(2)
 
 
-@differentiable
+@pointwise
 def expm1(x: Array, /) -> Array:
     """y = e^x - 1, exact near 0 too."""
     return kernels.expm1(floating(x))
@@ -240,7 +246,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (y + 1)
 
 
-@differentiable
+@pointwise
 def log(x: Array, /) -> Array:
     """y = ln x; -inf at 0 and NaN below."""
     return np.log(floating(x))
@@ -251,7 +257,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy / x
 
 
-@differentiable
+@pointwise
 def log2(x: Array, /) -> Array:
     """y = ln x / ln 2."""
     return np.log2(floating(x))
@@ -262,7 +268,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy / (x * math.log(2))
 
 
-@differentiable
+@pointwise
 def log10(x: Array, /) -> Array:
     """y = ln x / ln 10."""
     return np.log10(floating(x))
@@ -273,7 +279,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy / (x * math.log(10))
 
 
-@differentiable
+@pointwise
 def log1p(x: Array, /) -> Array:
     """y = ln(1 + x), exact near 0 too."""
     return kernels.log1p(floating(x))
@@ -287,7 +293,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 # --- trigonometric functions and their inverses ---------------------------------------------------
 
 
-@differentiable
+@pointwise
 def sin(x: Array, /) -> Array:
     """y = sin x."""
     return np.sin(floating(x))
@@ -298,7 +304,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * cos(x)
 
 
-@differentiable
+@pointwise
 def cos(x: Array, /) -> Array:
     """y = cos x."""
     return np.cos(floating(x))
@@ -309,7 +315,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: -dy * sin(x)
 
 
-@differentiable
+@pointwise
 def tan(x: Array, /) -> Array:
     """y = sin x / cos x."""
     return kernels.tan(floating(x))
@@ -320,7 +326,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (1 + y * y)
 
 
-@differentiable
+@pointwise
 def asin(x: Array, /) -> Array:
     """y = the angle in [-pi/2, pi/2] with sin y = x; NaN outside [-1, 1]."""
     return np.arcsin(floating(x))
@@ -331,7 +337,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * rsqrt(1 - x * x)
 
 
-@differentiable
+@pointwise
 def acos(x: Array, /) -> Array:
     """y = the angle in [0, pi] with cos y = x; NaN outside [-1, 1]."""
     return np.arccos(floating(x))
@@ -342,7 +348,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: -dy * rsqrt(1 - x * x)
 
 
-@differentiable
+@pointwise
 def atan(x: Array, /) -> Array:
     """y = the angle in (-pi/2, pi/2) with tan y = x."""
     return np.arctan(floating(x))
@@ -372,7 +378,7 @@ def rad2deg(input: Any) -> Any:
 # --- hyperbolic functions and their inverses ------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def sinh(x: Array, /) -> Array:
     """y = (e^x - e^-x) / 2."""
     return kernels.sinh(floating(x))
@@ -383,7 +389,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * cosh(x)
 
 
-@differentiable
+@pointwise
 def cosh(x: Array, /) -> Array:
     """y = (e^x + e^-x) / 2."""
     return kernels.cosh(floating(x))
@@ -394,7 +400,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * sinh(x)
 
 
-@differentiable
+@pointwise
 def asinh(x: Array, /) -> Array:
     """y = ln(x + sqrt(x^2 + 1))."""
     return np.arcsinh(floating(x))
@@ -405,7 +411,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * rsqrt(x * x + 1)
 
 
-@differentiable
+@pointwise
 def acosh(x: Array, /) -> Array:
     """y = ln(x + sqrt(x^2 - 1)); NaN below 1."""
     return np.arccosh(floating(x))
@@ -416,7 +422,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * rsqrt(x * x - 1)
 
 
-@differentiable
+@pointwise
 def atanh(x: Array, /) -> Array:
     """y = ln((1 + x) / (1 - x)) / 2; NaN outside [-1, 1]."""
     return kernels.atanh(floating(x))
@@ -430,12 +436,17 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 # --- NaN and infinity -----------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def nan_to_num(
     x: Array, /, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Array:
     """y = x, but numbers for NaN, inf and -inf (the largest and lowest ones by default)."""
-    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+    if not is_floating(x.dtype):
+        return x.copy()
+    largest = float(np.finfo(x.dtype).max)
+    y = np.where(np.isnan(x), nan, x)
+    y = np.where(x == np.inf, largest if posinf is None else posinf, y)
+    return np.where(x == -np.inf, -largest if neginf is None else neginf, y)
 
 
 @nan_to_num.gradient(saves="x")

@@ -18,6 +18,7 @@ from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.elementwise import floating, log, log1p
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import unsqueeze
+from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
 
 
@@ -33,7 +34,7 @@ def reduced(losses: Any, reduction: str) -> Any:
 # --- of numbers -----------------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def huber(a: Array, b: Array, /, delta: float) -> Array:
     """y = c * (|a - b| - c / 2), c = min(|a - b|, delta): a parabola that goes on as a line."""
     distance = np.abs(floating(a - b))
@@ -51,7 +52,7 @@ def _(dy: Array, y: Array, a: Array, b: Array, *, delta: float) -> Gradients:
 # --- of probabilities -----------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def log_loss(x: Array, t: Array, /) -> Array:
     """y = -t * max(ln x, -100) - (1 - t) * max(ln(1 - x), -100)."""
     return (t - 1) * np.maximum(log1p(-x), -100) - t * np.maximum(np.log(x), -100)
@@ -65,7 +66,7 @@ def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
     return lambda: dy * (x - t) / clamp(x * (1 - x), 1e-12), dt
 
 
-@differentiable
+@pointwise
 def log_loss_of_logits(x: Array, t: Array, /) -> Array:
     """y = (1 - t) * x + ln(1 + e^-x)."""
     return (1 - t) * x - logsigmoid(x)

@@ -16,6 +16,7 @@ from minicnn.ops.arithmetic import clamp, where
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq, ge, le
 from minicnn.ops.elementwise import cast, cos, exp, floating, log, log1p
+from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.reference import special as kernels
@@ -27,7 +28,7 @@ __all__ = [
 # --- the error function ---------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def erf(x: Array, /) -> Array:
     """y = 2 / sqrt(pi) * integral of e^(-t^2) dt from 0 to x."""
     return kernels.erf(floating(x))
@@ -38,7 +39,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (exp(-x * x) * (2 / math.sqrt(math.pi)))
 
 
-@differentiable
+@pointwise
 def erfc(x: Array, /) -> Array:
     """y = 1 - erf(x), exact where that is small too."""
     return kernels.erfc(floating(x))
@@ -49,7 +50,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (exp(-x * x) * (-2 / math.sqrt(math.pi)))
 
 
-@differentiable
+@pointwise
 def erfinv(x: Array, /) -> Array:
     """y = the number with erf(y) = x; infinite at -1 and 1, NaN beyond."""
     return kernels.erfinv(floating(x))
@@ -60,7 +61,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * (exp(y * y) * (math.sqrt(math.pi) / 2))
 
 
-@differentiable
+@pointwise
 def normal_cdf(x: Array, /) -> Array:
     """y = erfc(-x / sqrt(2)) / 2: the probability that a normal value is below x."""
     return kernels.normal_cdf(floating(x))
@@ -85,7 +86,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * digamma(x)
 
 
-@differentiable
+@pointwise
 def digamma(x: Array, /) -> Array:
     """y = d/dx ln Gamma(x); infinite at 0, NaN at -1, -2, ..."""
     return kernels.digamma(floating(x))
@@ -126,7 +127,7 @@ def polygamma(n: int, input: Any) -> Any:
 # --- quotients and products with a gap ------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def sinc(x: Array, /) -> Array:
     """y = sin(pi x) / (pi x), and 1 at 0."""
     return np.sinc(floating(x))
@@ -139,7 +140,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * where(at_0, 0.0, (cos(divisor * math.pi) - sinc(divisor)) / divisor)
 
 
-@differentiable
+@pointwise
 def xlogy(a: Array, b: Array, /) -> Array:
     """y = a ln b, and 0 where a is 0."""
     a, b = floating(a), floating(b)

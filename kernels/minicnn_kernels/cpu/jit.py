@@ -31,12 +31,15 @@ SUMS = frozenset({"contract", "reassoc", "nsz"})
 KEPT_FOLDERS = 4
 
 
-def jit(fastmath: frozenset[str] = EXACT, inline: bool = False) -> Callable[[F], F]:
+def jit(
+    fastmath: frozenset[str] = EXACT, inline: bool = False, keep: bool = True
+) -> Callable[[F], F]:
     """Compile the decorated function at its first call with arguments of each type.
 
     Args:
         fastmath: EXACT or SUMS.
         inline: for a small function that only other compiled ones call.
+        keep: whether to keep compiled code on disk; needs a function that stands in a file.
     """
 
     def compiled(function: F) -> F:
@@ -47,7 +50,7 @@ def jit(fastmath: frozenset[str] = EXACT, inline: bool = False) -> Callable[[F],
             inline="always" if inline else "never",
         )
         dispatcher: Any = make(function)
-        if not inline and (folder := cache_folder()) is not None:
+        if keep and not inline and (folder := cache_folder()) is not None:
             keep_in(folder, dispatcher)
         return dispatcher  # type: ignore[no-any-return]
 

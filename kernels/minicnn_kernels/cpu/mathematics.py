@@ -44,6 +44,26 @@ def elementary(other: Callable[[Any], Any]) -> Callable[[Callable[[Any], Any]], 
     return decorate
 
 
+def elementary_of_two(
+    other: Callable[[Any, Any], Any],
+) -> Callable[[Callable[[Any, Any], Any]], Any]:
+    """Take the decorated formula for two float32 in compiled code, `other` for all else."""
+
+    def decorate(single: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def function(a: Any, b: Any) -> Any:
+            return other(a, b)
+
+        @overload(function, jit_options=OPTIONS)
+        def _(a: Any, b: Any) -> Callable[[Any, Any], Any]:
+            return single if (a, b) == (types.float32, types.float32) else function
+
+        function.__name__ = function.__qualname__ = single.__name__
+        function.__doc__ = single.__doc__
+        return function
+
+    return decorate
+
+
 def floats(*numbers: float) -> tuple[np.float32, ...]:
     """Return the numbers as float32: a bare one would turn a formula to float64."""
     return tuple(np.float32(number) for number in numbers)
@@ -265,7 +285,9 @@ TAN = floats(
     0.333333498, 0.133326623, 0.0540600353, 0.021281558, 0.0108374852, 8.73661418e-5, 0.00437736939
 )
 PI, PI_2, PI_4 = floats(math.pi, math.pi / 2, math.pi / 4)
-PI_2_LOW, PI_4_LOW = floats(math.pi / 2 - float(PI_2), math.pi / 4 - float(PI_4))
+PI_LOW, PI_2_LOW, PI_4_LOW = floats(
+    math.pi - float(PI), math.pi / 2 - float(PI_2), math.pi / 4 - float(PI_4)
+)
 TAN_PI_8, TAN_3PI_8 = floats(math.sqrt(2) - 1, math.sqrt(2) + 1)
 ATAN = floats(-0.333333155, 0.199984883, -0.142438261, 0.105958244, -0.0608298206)
 ASIN = floats(0.166666598, 0.0750051703, 0.0445144681, 0.0318286947, 0.0143584623, 0.0376301342)
@@ -374,3 +396,33 @@ def acos(x: Any) -> Any:
     large, y = asin_parts(x)
     ends = PI - TWO * y if x < ZERO else TWO * y
     return ends if large else PI_2 - with_sign_of(x, y)
+
+
+# --- of two numbers -------------------------------------------------------------------------------
+
+
+@elementary_of_two(np.arctan2)
+def atan2(a: Any, b: Any) -> Any:
+    """atan2(a, b) = atan(a / b) for b > 0, else half a turn more, with the sign of a."""
+    tall, wide = abs(a), abs(b)
+    same = tall == wide  # both may be 0, or infinite
+    angle = atan(ONE if same and tall > ZERO else (ZERO if same else tall / wide))
+    left = math.copysign(ONE, b) < ZERO
+    whole = PI - (angle - PI_LOW) if left else angle
+    return math.copysign(whole, a) if whole == whole else whole
+
+
+@elementary_of_two(np.hypot)
+def hypot(a: Any, b: Any) -> Any:
+    """Return sqrt(a^2 + b^2), in float64, where squares of float32 do not overflow."""
+    x, y = np.float64(a), np.float64(b)
+    length = np.float32(np.sqrt(x * x + y * y))
+    return INF if abs(a) == INF or abs(b) == INF else length
+
+
+@elementary_of_two(np.logaddexp)
+def logaddexp(a: Any, b: Any) -> Any:
+    """Return log(e^a + e^b) = max + log(1 + e^-|a - b|)."""
+    most = a if a > b else b
+    distance = ZERO if a == b else abs(a - b)  # also of two infinite numbers
+    return most + log1p(exp(-distance))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.pointwise import Lazy
 
 BLOCK = 32768
 """Values in a block: in float32 it stays in a second-level cache, with its intermediate results."""
@@ -22,7 +23,7 @@ def in_blocks(formula: Callable[..., Any], *arrays: Array, length: int = BLOCK) 
     y: Array
     if not all(isinstance(array, np.ndarray) for array in arrays):
         y = formula(*arrays)  # a GPU has no cache to stay in, and small steps would cost it
-        return y
+        return y.astype(np.result_type(*(array.dtype for array in arrays)), copy=False)
     modes: Any = [*([["readonly"]] * len(arrays)), ["writeonly", "allocate"]]
     flags: Any = ["external_loop", "buffered", "zerosize_ok"]
     blocks = np.nditer([*arrays, None], flags, modes, order="K", buffersize=length)
@@ -33,12 +34,14 @@ def in_blocks(formula: Callable[..., Any], *arrays: Array, length: int = BLOCK) 
     return y
 
 
-def choose(condition: Array, a: Any, b: Any) -> Array:
+def choose(condition: Array, a: Any, b: Any) -> Any:
     """y[i] = a[i] where the condition holds, else b[i], as np.where, without a branch per value.
 
     A branch that cannot be foretold costs some 15 cycles.  Here the condition becomes a number of
     all ones or all zeros in binary, m, and y is b ^ ((a ^ b) & m).
     """
+    if any(isinstance(value, Lazy) for value in (condition, a, b)):
+        return np.where(condition, a, b)
     dtype = np.result_type(a, b)
     if dtype not in (np.float32, np.float64) or np.size(condition) < BLOCK:
         y: Array = np.where(condition, a, b)

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.pointwise import one_step
 from minicnn_kernels.reference.blockwise import in_blocks
 from minicnn_kernels.reference.special import polynomial
 
@@ -30,7 +31,7 @@ def log1p(x: Array) -> Array:
 
 def tan(x: Array) -> Array:
     """y = sin x / cos x."""
-    return in_blocks(lambda x: np.sin(x) / np.cos(x), x) if x.dtype == np.float32 else np.tan(x)
+    return in_blocks(_tan, x) if x.dtype == np.float32 else np.tan(x)
 
 
 def sinh(x: Array) -> Array:
@@ -68,6 +69,13 @@ def elu(x: Array, alpha: float, scale: float, rate: float) -> Array:
     return in_blocks(formula, x)
 
 
+@one_step("tan")
+def _tan(x: Array) -> Array:
+    y: Array = np.sin(x) / np.cos(x)
+    return y
+
+
+@one_step("expm1")
 def _expm1(x: Array) -> Array:
     """Return (e^u - 1) e^(x-u) + (e^(x-u) - 1), where u is x between -1/2 and 1/2."""
     u = np.clip(x, -0.5, 0.5)
@@ -79,6 +87,7 @@ def _expm1(x: Array) -> Array:
     return y
 
 
+@one_step("log1p")
 def _log1p(x: Array) -> Array:
     """Return ln(u) x / (u - 1) for u = 1 + x rounded: both errors of the rounding cancel.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.pointwise import one_step
 from minicnn_kernels.reference.blockwise import BLOCK, in_blocks
 
 
@@ -72,11 +74,13 @@ NORMAL_SINGLE = (
 )
 
 
+@one_step("erf")
 def erf(x: Array) -> Array:
     """y = 2 / sqrt(pi) * integral of e^(-t^2) from 0 to x."""
     return in_blocks(_erf if x.dtype == np.float64 else _erf_single, x)
 
 
+@one_step("erfc")
 def erfc(x: Array) -> Array:
     """y = 1 - erf(x), without loss of digits where that is small."""
     if x.dtype == np.float64:
@@ -84,8 +88,10 @@ def erfc(x: Array) -> Array:
     return in_blocks(lambda part: 2 * _normal_cdf_single(part * -math.sqrt(2)), x)
 
 
-def normal_cdf(x: Array) -> Array:
+def normal_cdf(x: Any) -> Any:
     """y = erfc(-x / sqrt(2)) / 2: the probability of a normal value below x."""
+    if not isinstance(x, np.ndarray):
+        return 0.5 * erfc(x * -math.sqrt(0.5))
     if x.dtype == np.float64:
         return in_blocks(lambda part: 0.5 * _erfc(part * -math.sqrt(0.5)), x)
     return in_blocks(_normal_cdf_single, x)

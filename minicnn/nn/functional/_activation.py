@@ -232,7 +232,7 @@ def tanhshrink(input: Any) -> Any:
 
     y = x - tanh(x)
     """
-    return input - activation.tanh(input)
+    return activation.tanhshrink(input)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -250,7 +250,7 @@ def softsign(input: Any) -> Any:
 
     y = x / (1 + |x|)
     """
-    return input / (1 + abs(input))
+    return activation.softsign(input)
 
 
 # --- over several values --------------------------------------------------------------------------

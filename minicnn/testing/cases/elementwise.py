@@ -25,7 +25,7 @@ ROWS = [
         both(name, "times itself", lambda m, x, name=name: getattr(m, name)(x * 2) * x, (2, 3))
         for name in STEPS
     ),
-    both("trunc", "taken away", lambda m, x: m.frac(x), (2, 3)),
+    both("frac", "fraction", lambda m, x: m.frac(x), (2, 3)),
     both("mul", "degrees", lambda m, x: m.deg2rad(x), (2, 3)),
     both("mul", "radians", lambda m, x: x.rad2deg(), (2, 3)),
     both("neg", "operator", lambda m, x: -x, (2, 3)),

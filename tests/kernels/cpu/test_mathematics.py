@@ -115,3 +115,50 @@ def test_powers_and_logarithms_of_2_are_exact():
     n = np.arange(-149, 128).astype(np.float32)
     assert np.array_equal(loop_over("exp2")(n), [math.ldexp(1, int(i)) for i in n])
     assert np.array_equal(loop_over("log2")(np.ldexp(np.float32(1), n.astype(int))), n)
+
+
+# --- of two numbers -------------------------------------------------------------------------------
+
+OF_TWO = {"atan2": np.arctan2, "hypot": np.hypot, "logaddexp": np.logaddexp}
+
+
+def loop_over_two(name):
+    function = getattr(mathematics, name)
+
+    @jit(SUMS, inline=True)
+    def loop(a, b, y):
+        for i in range(y.size):
+            y[i] = function(a[i], b[i])
+
+    def call(a, b):
+        y = np.empty_like(a)
+        loop(a, b, y)
+        return y
+
+    return call
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_functions_of_two_numbers(name):
+    """logaddexp loses digits where its result is near 0: its error is one of the larger number."""
+    rng = np.random.default_rng(0)
+    odd = np.array([*ODD, 1e-40, 3e38, -2.5], np.float32)
+    a, b = (part.ravel() for part in np.meshgrid(odd, odd))
+    spread = rng.standard_normal((2, 50_000)) * 10 ** rng.uniform(-3, 3, (2, 50_000))
+    a, b = np.append(a, spread[0]).astype(np.float32), np.append(b, spread[1]).astype(np.float32)
+    found = loop_over_two(name)(a, b)
+    with np.errstate(all="ignore"):
+        exact = OF_TWO[name](a.astype(np.float64), b.astype(np.float64))
+        rounded = exact.astype(np.float32)
+        size = np.maximum(abs(a), abs(b)) if name == "logaddexp" else abs(rounded)
+        near = abs(found - exact) <= 2.5 * np.spacing(np.maximum(size, abs(rounded)))
+    equal = (found == rounded) | (np.isnan(found) & np.isnan(rounded))
+    assert (near | equal).all()
+    if name == "atan2":
+        assert (np.signbit(found) == np.signbit(rounded))[~np.isnan(found)].all()
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_functions_of_two_float64_are_numpys(name):
+    a, b = np.random.default_rng(0).standard_normal((2, 100))
+    np.testing.assert_allclose(loop_over_two(name)(a, b), OF_TWO[name](a, b), rtol=1e-15)

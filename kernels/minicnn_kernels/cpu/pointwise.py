@@ -1,0 +1,289 @@
+"""From an expression to a compiled loop over all elements.
+
+The loop is Python text, which anyone can read in the folder of compiled code.  For 1 - x * x it is
+
+    def loop(begin, end, numbers, y, x0):
+        c0 = float32(numbers[0])
+        y = y[begin:end]
+        x0 = x0[begin:end]
+        for i in range(y.size):
+            v0 = x0[i]
+            t0 = v0 * v0
+            t1 = c0 - t0
+            y[i] = t1
+
+Numbers are arguments, so that one loop serves every slope of a leaky ReLU.  Where an array does not
+lie in memory like the result, a bias for instance, the loop goes row by row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.cpu import mathematics
+from minicnn_kernels.cpu.jit import cache_folder, jit
+from minicnn_kernels.expression import STEPS, Node
+from minicnn_kernels.threads import parallel
+
+GRAIN = 2**14  # values that are worth a thread
+SHORT = 16  # rows of fewer values cost more than a copy
+
+Shape = tuple[int, ...]
+
+
+def evaluate(node: Node, shape: Shape) -> Array:
+    """Compute an expression of this shape; in memory the result lies like its arrays."""
+    program = Program(node)
+    y = _result(program.arrays, shape, node.dtype)
+    if not y.size:
+        return y
+    rows = rows_of(y, program.arrays)
+    if rows is None:
+        loop = program.loop(OVER_VALUES)
+        flat = [_flat(x) for x in program.arrays]
+        parallel(loop, y.size, program.numbers, _flat(y), *flat, grain=GRAIN)
+    else:
+        loop = program.loop(OVER_ROWS, rows.walks)
+        arguments = (program.numbers, _flat(y), rows.columns, *rows.operands)
+        parallel(loop, rows.n_rows, *arguments, grain=max(1, GRAIN // rows.columns))
+    return y
+
+
+# --- the text of a loop ---------------------------------------------------------------------------
+
+OVER_VALUES = """
+def loop(begin, end, numbers, y, {arrays}):
+    {numbers}
+    y = y[begin:end]
+    {slices}
+    for i in range(y.size):
+        {values}
+        {steps}
+        y[i] = {result}
+"""
+
+OVER_ROWS = """
+def loop(begin, end, numbers, y, columns, {arrays_and_starts}):
+    {numbers}
+    for r in range(begin, end):
+        row = y[r * columns : (r + 1) * columns]
+        {rows}
+        for i in range(row.size):
+            {values_of_rows}
+            {steps}
+            row[i] = {result}
+"""
+
+
+class Program:
+    """The steps of an expression in an order in which they can be computed.
+
+    Attributes:
+        arrays: those that it reads, each once.
+        numbers: its constants.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.arrays: list[Array] = []
+        self._constants: list[tuple[float, str]] = []
+        self._steps: list[str] = []
+        self._names: dict[int, str] = {}
+        self._result = self._name_of(node)
+        self.numbers = np.array([value for value, _ in self._constants], np.float64)
+
+    def _name_of(self, node: Node) -> str:
+        """Return the variable of a node, after adding the steps that compute it."""
+        key = id(node.value) if node.name == "array" else id(node)
+        if key not in self._names:
+            self._names[key] = self._new_name(node)
+        return self._names[key]
+
+    def _new_name(self, node: Node) -> str:
+        if node.name == "array":
+            self.arrays.append(node.value)
+            return f"v{len(self.arrays) - 1}"
+        if node.name == "number":
+            self._constants.append((node.value, node.dtype.name))
+            return f"c{len(self._constants) - 1}"
+        operands = [self._name_of(argument) for argument in node.arguments]
+        step = "{type}({0})" if node.name == "cast" else STEPS[node.name][1]
+        name = f"t{len(self._steps)}"
+        self._steps.append(f"{name} = {step.format(*operands, type=node.dtype.name)}")
+        return name
+
+    def loop(self, template: str, walks: str = "") -> Callable[..., None]:
+        """Return the compiled loop of this expression over values, or over rows with `walks`."""
+        types = [dtype for _, dtype in self._constants]
+        key = (template, walks, self._result, len(self.arrays), *types, *self._steps)
+        if key not in _loops:
+            _loops[key] = compiled(self.text(template, walks))
+        return _loops[key]
+
+    def text(self, template: str, walks: str = "") -> str:
+        """Return the loop that a template describes.
+
+        `walks` says for each array whether its values lie along a row ("+"), or one of them serves
+        the whole row ("0").  starts0[r] is where row r of array 0 begins.
+        """
+        arrays = range(len(self.arrays))
+        moving = [k for k in arrays if walks[k : k + 1] == "+"]
+        rows = [f"r{k} = x{k}[starts{k}[r] : starts{k}[r] + columns]" for k in moving]
+        rows += [f"v{k} = x{k}[starts{k}[r]]" for k in arrays if k not in moving]
+        parts = {
+            "arrays": ", ".join(f"x{k}" for k in arrays),
+            "arrays_and_starts": ", ".join(f"x{k}, starts{k}" for k in arrays),
+            "numbers": [f"c{k} = {t}(numbers[{k}])" for k, (_, t) in enumerate(self._constants)],
+            "slices": [f"x{k} = x{k}[begin:end]" for k in arrays],
+            "rows": rows,
+            "values": [f"v{k} = x{k}[i]" for k in arrays],
+            "values_of_rows": [f"v{k} = r{k}[i]" for k in moving],
+            "steps": self._steps,
+            "result": self._result,
+        }
+        return "\n".join(filled for line in template.splitlines() for filled in _fill(line, parts))
+
+
+def _fill(line: str, parts: dict[str, Any]) -> list[str]:
+    """Fill in a line of a template; one that is a list becomes so many lines."""
+    alone = re.fullmatch(r"( *)\{(\w+)\}", line)
+    if alone and isinstance(lines := parts[alone[2]], list):
+        return [alone[1] + each for each in lines]
+    return [line.format(**parts)]
+
+
+NAMES = ("ceil", "copysign", "float32", "float64", "floor", "inf", "int8", "rint", "sqrt", "trunc")
+
+_loops: dict[tuple[Any, ...], Callable[..., None]] = {}
+
+
+def compiled(text: str) -> Callable[..., None]:
+    """Return the loop of a text, compiled at its first call with arrays of each type."""
+    path = _kept(text)
+    names = {name: getattr(np, name) for name in NAMES} | vars(mathematics)
+    exec(compile(text, path or "<loop>", "exec"), names)  # our own text, see Program.text
+    loop: Callable[..., None] = names["loop"]
+    return jit(keep=path is not None)(loop)
+
+
+def _kept(text: str) -> str | None:
+    """Write a text to the folder of compiled code, where Numba wants to find it."""
+    if (folder := cache_folder()) is None:
+        return None
+    path = Path(folder, "loops", f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.py")
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(text)
+        try:
+            os.link(draft, path)  # unlike a renaming, leaves the file of another process alone
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return str(path)
+
+
+# --- how arrays lie in memory ---------------------------------------------------------------------
+
+
+class Rows(NamedTuple):
+    """A result cut into rows along which every operand moves evenly or stands still.
+
+    Attributes:
+        n_rows, columns: of the rows; together all values of the result, in the order of memory.
+        walks: how each operand goes through a row, see `Program.text`.
+        operands: of each array its memory, and where in it each row begins.
+    """
+
+    n_rows: int
+    columns: int
+    walks: str
+    operands: list[Array]
+
+
+def _result(arrays: list[Array], shape: Shape, dtype: Any) -> Array:
+    """Make room for the result, laid out in memory like the first array of its shape."""
+    like = next((x for x in arrays if x.shape == shape), None)
+    return np.empty(shape, dtype) if like is None else np.empty_like(like, dtype)
+
+
+def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
+    """Cut the result into rows; None where all arrays lie in memory just like it.
+
+    `arrays` are replaced by copies where they cannot be walked.
+    """
+    if all(x.flags.c_contiguous and x.shape == y.shape for x in (y, *arrays)):
+        return None
+    order = _order(y)
+    last = next((axis for axis in reversed(order) if y.shape[axis] > 1), None)
+    for k, x in enumerate(arrays):
+        arrays[k] = x if _is_dense(x) else x.copy(order="K")
+        if last is not None and _strides(arrays[k], y)[last] > 1:
+            arrays[k] = _laid_like(y, x)
+    sides = _joined(y, arrays, order)
+    if len(sides) > 1 and sides[-1][0] < SHORT:
+        arrays[:] = [_laid_like(y, x) for x in arrays]
+        sides = _joined(y, arrays, order)
+    (columns, steps), outer = sides[-1], sides[:-1]
+    if not outer and all(step == 1 for step in steps):
+        return None
+    starts = [np.zeros((), np.int64) for _ in arrays]
+    for size, strides in outer:
+        places = np.arange(size)
+        starts = [s[..., None] + places * step for s, step in zip(starts, strides, strict=True)]
+    operands = [part for x, s in zip(arrays, starts, strict=True) for part in (_flat(x), s.ravel())]
+    walks = "".join("0+"[step] for step in steps)
+    return Rows(y.size // columns, columns, walks, operands)
+
+
+def _joined(y: Array, arrays: list[Array], order: list[int]) -> list[tuple[int, Shape]]:
+    """Return (size, the arrays' strides) for the sides of y, the outermost in memory first.
+
+    Neighbouring sides are one where every array moves through them as through one.
+    """
+    strides = [_strides(x, y) for x in arrays]
+    sides: list[tuple[int, Shape]] = []
+    for axis in order:
+        size, steps = y.shape[axis], tuple(s[axis] for s in strides)
+        if size == 1 and sides:
+            continue
+        if sides and sides[-1][1] == tuple(size * step for step in steps):
+            sides[-1] = (sides[-1][0] * size, steps)
+        else:
+            sides.append((size, steps))
+    return sides if sides[0][0] > 1 or len(sides) == 1 else sides[1:]
+
+
+def _order(x: Array) -> list[int]:
+    """Return the axes, the outermost in memory first."""
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+
+def _is_dense(x: Array) -> bool:
+    """Say whether the values lie in memory one after the other, whatever the order of axes."""
+    return bool(x.flags.c_contiguous or x.transpose(_order(x)).flags.c_contiguous)
+
+
+def _flat(x: Array) -> Array:
+    """See the values of a dense array in the order of memory."""
+    return x.reshape(-1) if x.flags.c_contiguous else x.transpose(_order(x)).reshape(-1)
+
+
+def _strides(x: Array, y: Array) -> Shape:
+    """Return the strides of x, in values, when it is repeated to the shape of y."""
+    return tuple(stride // x.itemsize for stride in np.broadcast_to(x, y.shape).strides)
+
+
+def _laid_like(y: Array, x: Array) -> Array:
+    """Return a copy of x, repeated to the shape of y, that lies in memory like y."""
+    copy = np.empty_like(y, x.dtype)
+    np.copyto(copy, x)
+    return copy

@@ -1,0 +1,300 @@
+"""Formulas of many steps, computed element by element in one pass over memory.
+
+Written with NumPy, a formula of n steps sends whole arrays through memory n times, on one core.
+`in_one_pass` first *records* it: called with Lazy arrays, which note what would be done to them,
+the same text gives an expression, and `minicnn_kernels.cpu.pointwise` makes one loop of it.
+
+>>> import numpy as np
+>>> x = Lazy.of(np.ones(3, np.float32))
+>>> print((1 - x * x).node)
+(1.0 - (x * x))
+
+What a Lazy array cannot note makes it compute itself and go on as an ordinary array.  So recording
+decides how fast a result comes, never what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, wraps
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.expression import FLOATS, KINDS, STEPS, Node
+from minicnn_kernels.registry import can_compile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEAST = 2**15
+"""So many values are worth waking a compiled loop for."""
+
+_least: ContextVar[int] = ContextVar("least", default=LEAST)
+
+SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
+    2: np.square,
+    1: lambda x: x,
+    0.5: np.sqrt,
+    -0.5: lambda x: 1 / np.sqrt(x),
+    -1: np.reciprocal,
+    -2: lambda x: 1 / (x * x),
+}
+
+
+class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that notes how it is to be computed; looked at, it computes itself.
+
+    Attributes:
+        node: the expression so far.
+        shape, dtype: those of the result.
+    """
+
+    __slots__ = "dtype", "node", "shape"
+    __array_priority__ = 900  # above arrays, below Tensor
+
+    def __init__(self, node: Node, shape: tuple[int, ...]) -> None:
+        self.node, self.shape, self.dtype = node, shape, node.dtype
+
+    @classmethod
+    def of(cls, array: Array) -> Lazy:
+        """Start an expression with an array; one of a single value is a number in it."""
+        if array.size == 1:
+            return cls(Node("number", array.dtype, value=array.item()), array.shape)
+        return cls(Node("array", array.dtype, value=array), array.shape)
+
+    def compute(self) -> Array:
+        """Compute the array, and from now on be just that."""
+        if self.node.name != "array":
+            from minicnn_kernels.cpu.pointwise import evaluate  # only now: it imports Numba
+
+            self.node = Node("array", self.dtype, value=evaluate(self.node, self.shape))
+        array: Array = self.node.value
+        return array
+
+    # --- what can be noted -----------------------------------------------------------------
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **settings: Any
+    ) -> Any:
+        name = ufunc.__name__
+        noted = None
+        if name == "power" and isinstance(inputs[1], (int, float)) and inputs[1] in SHORT_POWERS:
+            noted = SHORT_POWERS[inputs[1]](inputs[0])
+        elif method == "__call__" and not settings and name in STEPS:
+            noted = _noted(ufunc, inputs)
+        if noted is None:
+            call = getattr(ufunc, method)
+            noted = call(*map(computed, inputs), **{k: computed(v) for k, v in settings.items()})
+        if not out:
+            return noted
+        return _written(noted, out[0])
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function is np.where and len(args) == 3 and (noted := _chosen(*args)) is not None:
+            return noted
+        if function is np.clip and len(args) == 3 and not kwargs:
+            x, low, high = args
+            x = x if low is None else np.maximum(x, low)
+            return x if high is None else np.minimum(x, high)
+        return function(*_all_computed(args), **_all_computed(kwargs))
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Return the values in another element type."""
+        if np.dtype(dtype) == self.dtype:
+            return self
+        if np.dtype(dtype).name in (*FLOATS, "bool"):
+            return Lazy(_cast(self.node, np.dtype(dtype)), self.shape)
+        return self.compute().astype(dtype, copy=False)
+
+    def view(self, dtype: Any) -> Any:
+        """Return booleans as the numbers 0 and 1 of an integer type; else look at the memory."""
+        if self.dtype == bool and dtype is np.int8:
+            return Lazy(_cast(self.node, np.dtype(np.int8)), self.shape)
+        return self.compute().view(dtype)
+
+    def copy(self) -> Lazy:
+        """Return an array that can be changed in place without changing this one."""
+        return Lazy(self.node, self.shape)
+
+    # --- what cannot -----------------------------------------------------------------------
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__array_"):
+            raise AttributeError(name)
+        return getattr(self.compute(), name)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self.compute(), dtype)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.compute()[computed(index)]
+
+    def __len__(self) -> int:
+        return len(self.compute())
+
+    def __bool__(self) -> bool:
+        return bool(self.compute())
+
+    def __float__(self) -> float:
+        return float(self.compute())
+
+
+def computed(value: Any) -> Any:
+    """Return a Lazy array as the array it stands for; anything else unchanged."""
+    return value.compute() if isinstance(value, Lazy) else value
+
+
+def _all_computed(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return type(value)(_all_computed(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _all_computed(part) for key, part in value.items()}
+    return computed(value)
+
+
+def _noted(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Lazy | None:
+    """Return ufunc(*inputs) as an expression, or None where the types are not among the kinds."""
+    nodes, shapes, types = [], [], []
+    for value in inputs:
+        if isinstance(value, (bool, int, float)) and not isinstance(value, np.generic):
+            nodes.append(Node("number", None, value=value))
+            types.append(type(value))
+            continue
+        if not isinstance(value, Lazy):
+            if not isinstance(value, (np.ndarray, np.generic)) or not _has_kind(value.dtype, "fbi"):
+                return None
+            value = Lazy.of(np.asarray(value))
+        nodes.append(value.node)
+        shapes.append(value.shape)
+        types.append(value.dtype)
+    operands, result = _types(ufunc, tuple(types))
+    if not all(_has_kind(dtype, STEPS[ufunc.__name__][0]) for dtype in operands):
+        return None
+    arguments = tuple(map(_cast, nodes, operands))
+    return Lazy(Node(ufunc.__name__, result, arguments), _common(shapes))
+
+
+def _chosen(condition: Any, a: Any, b: Any) -> Lazy | None:
+    """Return np.where(condition, a, b) as an expression, or None."""
+    same = _noted(np.maximum, (a, b)) if any(isinstance(v, Lazy) for v in (a, b)) else None
+    if same is None or not (hasattr(condition, "dtype") and condition.dtype == bool):
+        return None
+    condition = condition if isinstance(condition, Lazy) else Lazy.of(condition)
+    shape = _common([condition.shape, same.shape])
+    return Lazy(Node("where", same.dtype, (condition.node, *same.node.arguments)), shape)
+
+
+def _common(shapes: list[Any]) -> tuple[int, ...]:
+    """Return the shape after broadcasting."""
+    first = shapes[0]
+    return first if all(s == first for s in shapes) else np.broadcast_shapes(*shapes)
+
+
+@cache
+def _types(ufunc: np.ufunc, types: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """Return the types in which a NumPy function computes, of its operands and of its result."""
+    *operands, result = ufunc.resolve_dtypes((*types, None))
+    return tuple(operands), result
+
+
+def _has_kind(dtype: np.dtype[Any], kinds: str) -> bool:
+    return any(dtype.name in KINDS[kind] for kind in kinds)
+
+
+def _cast(node: Node, dtype: np.dtype[Any]) -> Node:
+    if node.name == "number":  # its own type may be None, that of a Python number
+        return Node("number", dtype, value=node.value)
+    if node.dtype == dtype:
+        return node
+    return Node("cast", dtype, (node,))
+
+
+def _written(result: Any, out: Any) -> Any:
+    """Write a result to the `out` of a call, in the type of that."""
+    if isinstance(out, Lazy):
+        lazy = result if isinstance(result, Lazy) else Lazy.of(np.asarray(result))
+        out.node = _cast(lazy.node, out.dtype)
+    else:
+        out[...] = computed(result)
+    return out
+
+
+# --- which formulas are recorded ------------------------------------------------------------------
+
+
+def one_step(name: str) -> Callable[[F], F]:
+    """Let a NumPy formula of one array be a single step, of this name, where it is recorded."""
+
+    def decorate(formula: F) -> F:
+        @wraps(formula)
+        def step(x: Any) -> Any:
+            if isinstance(x, Lazy) and _has_kind(x.dtype, STEPS[name][0]):
+                return Lazy(Node(name, x.dtype, (x.node,)), x.shape)
+            return formula(x)
+
+        return step  # type: ignore[return-value]
+
+    return decorate
+
+
+def in_one_pass(formula: F) -> F:
+    """Let a formula of arrays be computed in one pass, where they are large and on the CPU.
+
+    The formula may return an array, or functions that do, as the gradient of an operation does.
+    It may do to arrays what NumPy can, but must not ask for their values, only for shape and dtype.
+    """
+
+    @wraps(formula)
+    def record(*arrays: Any, **settings: Any) -> Any:
+        if not _worth_it(arrays, settings.values()):
+            return formula(*arrays, **settings)
+        lazy = [_lazy(value) for value in arrays]
+        kept = {name: _lazy(value) for name, value in settings.items()}
+        return _finished(formula(*lazy, **kept))
+
+    return record  # type: ignore[return-value]
+
+
+def _worth_it(arrays: Any, settings: Any) -> bool:
+    """Say whether some array is large, and all are of the types that loops are made for."""
+    least = _least.get()
+    if not any(type(value) is np.ndarray and value.size >= least for value in arrays):
+        return False
+    for value in (*arrays, *settings):
+        if isinstance(value, np.ndarray):
+            if not _has_kind(value.dtype, "fb"):
+                return False
+        elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
+            return False  # already recorded, for one pass or for a second derivative
+    return can_compile()
+
+
+def _lazy(value: Any) -> Any:
+    return Lazy.of(value) if isinstance(value, np.ndarray) else value
+
+
+def _finished(result: Any) -> Any:
+    """Compute what a formula has returned: an array, or functions that will return one."""
+    if isinstance(result, tuple):
+        return tuple(map(_finished, result))
+    if callable(result):
+        return lambda: _finished(result())
+    return computed(result)
+
+
+@contextmanager
+def record_from(least: int) -> Iterator[None]:
+    """Record formulas of at least so many values inside a `with` block, for tests."""
+    token = _least.set(least)
+    try:
+        yield
+    finally:
+        _least.reset(token)
