@@ -39,8 +39,7 @@ def is_floating(dtype: Any) -> bool:
     >>> is_floating(np.dtype("float32")), is_floating(np.dtype("int64"))
     (True, False)
     """
-    floating: bool = dtype.kind == "f"
-    return floating
+    return bool(np.dtype(dtype).kind == "f")
 
 
 def to_device(array: Any, device: str) -> Any:

@@ -14,7 +14,7 @@ BLOCK = 32768
 """Values in a block: in float32 it stays in a second-level cache, with its intermediate results."""
 
 
-def in_blocks(formula: Callable[..., Any], *arrays: Array, length: int = BLOCK) -> Array:
+def in_blocks(formula: Callable[..., Any], *arrays: Any, length: int = BLOCK) -> Array:
     """y[i] = formula(x[i], ...), computed block by block; `formula` takes and gives flat arrays.
 
     A formula of n steps would send the whole array through memory n times.  The memory order of
@@ -23,7 +23,7 @@ def in_blocks(formula: Callable[..., Any], *arrays: Array, length: int = BLOCK) 
     y: Array
     if not all(isinstance(array, np.ndarray) for array in arrays):
         y = formula(*arrays)  # a GPU has no cache to stay in, and small steps would cost it
-        return y.astype(np.result_type(*(array.dtype for array in arrays)), copy=False)
+        return y.astype(arrays[0].dtype, copy=False) if isinstance(arrays[0], Lazy) else y
     modes: Any = [*([["readonly"]] * len(arrays)), ["writeonly", "allocate"]]
     flags: Any = ["external_loop", "buffered", "zerosize_ok"]
     blocks = np.nditer([*arrays, None], flags, modes, order="K", buffersize=length)
