@@ -8,6 +8,7 @@ from __future__ import annotations
 from minicnn_kernels.arrays import keep_freed_memory
 from minicnn_kernels.reference import depthwise as _depthwise  # noqa: F401 - it registers itself
 from minicnn_kernels.reference.convolution import conv, conv_input, conv_weight
+from minicnn_kernels.reference.gather import add_along, add_lines, take_along
 from minicnn_kernels.reference.normalization import (
     Moments,
     no_moments,
@@ -31,6 +32,8 @@ keep_freed_memory()  # a training step frees and makes the same arrays over and 
 
 __all__ = [
     "Moments",
+    "add_along",
+    "add_lines",
     "col2im",
     "conv",
     "conv_input",
@@ -45,6 +48,7 @@ __all__ = [
     "per_channel",
     "rescale",
     "route_to_winners",
+    "take_along",
     "take_winners",
     "use_algorithms",
     "window_spread",

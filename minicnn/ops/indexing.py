@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_shapes, broadcast_to
@@ -26,9 +27,18 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
+class Along(NamedTuple):
+    """The index that names position chosen[i,j] along a dimension at every place i, j."""
+
+    chosen: Array
+    dim: int
+
+
 @differentiable
 def index(x: Array, /, where: Any) -> Array:
     """y = x[where], for slices, integers, and integer or boolean arrays."""
+    if isinstance(where, Along):
+        return kernels.take_along(x, where.chosen, dim=where.dim)
     y = x[where]
     if isinstance(y, np.generic):  # a copy of one value; the ellipsis makes it a view
         return x[(*where, ...) if isinstance(where, tuple) else (where, ...)]
@@ -53,39 +63,35 @@ def _(dy: Array, y: Array, values: Array, *, where: Any, shape: Shape) -> Gradie
     return lambda: index(dy, where)
 
 
+def for_numpy(where: Any) -> Any:
+    """Return an index as NumPy takes it."""
+    if not isinstance(where, Along):
+        return where
+    grid: list[Array] = list(np.ogrid[tuple(slice(n) for n in where.chosen.shape)])
+    grid[where.dim] = where.chosen
+    return tuple(grid)
+
+
 def is_positions(part: Any) -> bool:
     """Say whether a part of an index is an array of positions."""
     return isinstance(part, np.ndarray) and part.dtype != bool
 
 
 def add_at(y: Array, where: Any, values: Array) -> None:
-    """Do y[where] += values; a position named twice receives both: a faster np.add.at."""
+    """Do y[where] += values in y, in reading order; a position named twice receives both."""
+    if isinstance(where, Along):
+        kernels.add_along(y, values, where.chosen, dim=where.dim)
+        return
     parts = where if isinstance(where, tuple) else (where,)
     if not any(map(is_positions, parts)) or values.size == 0:
         y[where] += values
         return
     dim, chosen = len(parts) - 1, parts[-1]
-    if is_whole(parts[:-1]) and chosen.ndim == 1 and values.size >= 32 * len(chosen):
-        rounds = turns(chosen % y.shape[dim])
-        if values.size >= 4096 * len(rounds):  # enough to do in each
-            lines, slices = np.moveaxis(y, dim, 0), np.moveaxis(values, dim, 0)
-            for now in rounds:
-                lines[chosen[now]] += slices[now]
-            return
+    if is_whole(parts[:-1]) and values.size >= 32 * chosen.size:
+        lines = values.reshape(*y.shape[:dim], chosen.size, *y.shape[dim + 1 :])
+        kernels.add_lines(y, lines, chosen.reshape(-1) % y.shape[dim], dim=dim)
+        return
     np.add.at(y.reshape(-1), places(parts, y.shape), values.reshape(-1))
-
-
-def turns(chosen: Array) -> list[Array]:
-    """Split places in a vector so that no part names a position twice.
-
-    >>> [now.tolist() for now in turns(np.array([7, 3, 7]))]
-    [[1, 0], [2]]
-    """
-    order = np.argsort(chosen, stable=True)
-    starts = np.flatnonzero(np.diff(chosen[order], prepend=-1))
-    sizes = np.diff(starts, append=len(order))
-    turn = np.arange(len(order)) - np.repeat(starts, sizes)
-    return [order[turn == k] for k in range(sizes.max(initial=0))]
 
 
 def is_whole(parts: tuple[Any, ...]) -> bool:
@@ -132,8 +138,8 @@ def get_item(x: Any, where: Any) -> Any:
         raise IndexOutOfRange(f"tensor[index]: shape {x.shape}: {error}") from None
 
 
-def values_at(x: Any, where: tuple[Array, ...]) -> Any:
-    """Return the values at arrays of positions: a copy, even of a single value."""
+def values_at(x: Any, where: Any) -> Any:
+    """Return the values at positions that have been checked: a copy, even of a single value."""
     return index(x, where)
 
 
@@ -359,8 +365,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
     return values_at(input if input.ndim else get_item(input, None), where)
 
 
-def along(op: str, shape: Shape, dim: int, index: Any) -> tuple[Array, ...]:
-    """Return the full index of the places that `index` names along one dimension.
+def along(op: str, shape: Shape, dim: int, index: Any) -> Any:
+    """Return the index of the places that `index` names along one dimension.
 
     Raises:
         ShapeError, IndexOutOfRange: as `gather`.
@@ -379,15 +385,7 @@ def along(op: str, shape: Shape, dim: int, index: Any) -> tuple[Array, ...]:
             f"but in dimension {dim}"
         )
     check_inside(op, chosen, (*shape, 1)[position])
-    return at_every_place(chosen, position)
-
-
-def at_every_place(chosen: Array, dim: int) -> tuple[Array, ...]:
-    """Return the index that takes position chosen[i,j] along `dim` at each place i, j."""
-    if chosen.ndim == 0:
-        return (np.array(chosen),)
-    grids = np.ogrid[tuple(slice(n) for n in chosen.shape)]
-    return tuple(np.array(chosen) if i == dim else grid for i, grid in enumerate(grids))
+    return Along(np.array(chosen), position) if chosen.ndim else (np.array(chosen),)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
@@ -415,8 +413,10 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     def with_size(n: int) -> Shape:
         return (*common[:position], n, *common[position + 1 :])
 
-    chosen = np.broadcast_to(chosen, with_size(chosen.shape[position]))
-    return get_item(broadcast_to(input, with_size(-1)), at_every_place(chosen, position))
+    size = input.shape[position]
+    check_inside("take_along_dim", chosen, size, first=-size)
+    chosen = np.broadcast_to(chosen % size if size else chosen, with_size(chosen.shape[position]))
+    return values_at(broadcast_to(input, with_size(-1)), Along(chosen, position))
 
 
 def take(input: Any, index: Any) -> Any:

@@ -13,12 +13,12 @@ from minicnn.ops.arithmetic import where
 from minicnn.ops.comparison import eq, ne
 from minicnn.ops.elementwise import cast, exp
 from minicnn.ops.indexing import (
+    Along,
     ValuesAndIndices,
-    at_every_place,
     dimension,
-    get_item,
     index,
     there_is,
+    values_at,
 )
 from minicnn.ops.shape import cat, clone, flip, pad_with
 from minicnn.tensor import Tensor, values_of
@@ -184,7 +184,7 @@ def _running_extreme(op: str, better: Any, input: Any, dim: int) -> ValuesAndInd
     is_new = (values == accumulated(better, values, position)) | (values != values)  # or NaN
     steps = np.arange(input.shape[position]).reshape(-1, *[1] * (input.ndim - position - 1))
     indices = accumulated(np.maximum, np.where(is_new, steps, 0), position)
-    chosen = get_item(input, at_every_place(indices, position))
+    chosen = values_at(input, Along(indices, position))
     return ValuesAndIndices(chosen, Tensor(indices))
 
 

@@ -11,7 +11,16 @@ from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeErro
 from minicnn.ops.arithmetic import where
 from minicnn.ops.broadcast import broadcast_shapes, broadcast_to, unbroadcast
 from minicnn.ops.elementwise import cast
-from minicnn.ops.indexing import add_at, along, index_sum, mask_of, places, vector_along
+from minicnn.ops.indexing import (
+    Along,
+    add_at,
+    along,
+    for_numpy,
+    index_sum,
+    mask_of,
+    places,
+    vector_along,
+)
 from minicnn.ops.indexing import index as values_at
 from minicnn.ops.shape import flatten, number_of, numel
 from minicnn.tensor import Tensor, values_of
@@ -131,7 +140,7 @@ def scatter(
     if reduce is not None:
         raise ArgumentError(f'scatter: reduce must be "add" or "multiply", got {reduce!r}')
     places_along, values = _scattered("scatter", input, dim, index, src)
-    return index_set(input, values, places_along)
+    return index_set(input, values, for_numpy(places_along))
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
@@ -170,11 +179,11 @@ def scatter_reduce(
         )
     places_along, values = _scattered("scatter_reduce", input, dim, index, src)
     if not include_self:
-        input = index_set(input, _neutral(reduce, input.dtype), places_along)
+        input = index_set(input, _neutral(reduce, input.dtype), for_numpy(places_along))
     if reduce == "prod":
-        return index_product(input, values, places_along)
+        return index_product(input, values, for_numpy(places_along))
     if reduce in ("amax", "amin"):
-        return index_extreme(input, values, places_along, reduce == "amax")
+        return index_extreme(input, values, for_numpy(places_along), reduce == "amax")
     total = index_added(input, values, places_along)
     if reduce == "sum":
         return total
@@ -197,18 +206,16 @@ def _neutral(reduce: str, dtype: Any) -> Array:
     return np.asarray(limits.min if reduce == "amax" else limits.max, dtype)
 
 
-def _scattered(
-    op: str, input: Any, dim: int, index: Any, src: Any
-) -> tuple[tuple[Array, ...], Any]:
-    """Return the full index that `index` means, and the values of src that go there."""
+def _scattered(op: str, input: Any, dim: int, index: Any, src: Any) -> tuple[Any, Any]:
+    """Return the index that `index` means, and the values of src that go there."""
     chosen = along(op, input.shape, dim, index)
-    shape = np.broadcast_shapes(*(part.shape for part in chosen))
+    shape = chosen.chosen.shape if isinstance(chosen, Along) else chosen[0].shape
     if len(shape) != src.ndim:
         raise IndexOutOfRange(f"{op}: index {shape} and src {src.shape} must agree in dimensions")
     if any(n > size for n, size in zip(shape, src.shape, strict=True)):
         raise ShapeError(f"{op}: index {shape} must not be larger than src {src.shape}")
     check_same_type(op, input, src)
-    return chosen, values_at(src, tuple(slice(n) for n in shape))
+    return chosen, src if shape == src.shape else values_at(src, tuple(slice(n) for n in shape))
 
 
 def check_same_type(op: str, input: Any, source: Any) -> None:

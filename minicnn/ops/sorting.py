@@ -13,12 +13,12 @@ import numpy as np
 from minicnn.differentiable import Array
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from minicnn.ops.indexing import (
+    Along,
     ValuesAndIndices,
-    at_every_place,
     dimension,
     gather,
-    get_item,
     there_is,
+    values_at,
 )
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
@@ -73,7 +73,7 @@ def _order(x: Array, dim: int, descending: bool) -> Array:
 def _taken(x: Any, dim: int, indices: Array) -> ValuesAndIndices:
     if x.ndim == 0:
         return ValuesAndIndices(gather(x, 0, indices), Tensor(indices))
-    return ValuesAndIndices(get_item(x, at_every_place(indices, dim)), Tensor(indices))
+    return ValuesAndIndices(values_at(x, Along(indices, dim)), Tensor(indices))
 
 
 def topk(

@@ -6,7 +6,7 @@ from refusals import refused
 
 import minicnn
 from minicnn.errors import IndexOutOfRange, ShapeError
-from minicnn.ops.indexing import index, index_sum, turns
+from minicnn.ops.indexing import index, index_sum
 from minicnn.tensor import Tensor
 
 X = np.arange(24.0).reshape(2, 3, 4)
@@ -215,14 +215,6 @@ def test_to_add_in_slices_is_to_add_them_one_by_one(rng, dim, size):
         np.moveaxis(expected, dim, 0)[position] += np.moveaxis(values, dim, 0)[k]
     where = (*[slice(None)] * dim, chosen)
     np.testing.assert_allclose(index_sum(values, where, tuple(shape)), expected)
-
-
-def test_turns_name_no_position_twice(rng):
-    chosen = rng.integers(0, 5, 30)
-    parts = turns(chosen)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(30))
-    assert all(len(set(chosen[now])) == len(now) for now in parts)
-    assert turns(np.zeros(0, int)) == []
 
 
 def test_take_reads_row_by_row():

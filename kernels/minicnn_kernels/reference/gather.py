@@ -1,0 +1,97 @@
+"""Taking values out along a dimension by position, and adding them in.
+
+Positions are counted from the front and inside: the caller has checked them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.registry import Kernel
+
+take_along = Kernel("take_along")
+add_along = Kernel("add_along")
+add_lines = Kernel("add_lines")
+
+
+@take_along.algorithm("numpy", cost=lambda x, chosen, dim: 6 * chosen.size)
+def take_along_numpy(x: Array, chosen: Array, *, dim: int) -> Array:
+    """y[i,j] = x[chosen[i,j],j] (dim 0); `chosen` may be smaller than x in other dimensions."""
+    return np.take_along_axis(x[within(chosen.shape, dim)], chosen, dim)
+
+
+@add_along.algorithm("numpy", cost=lambda y, values, chosen, dim: 12 * chosen.size)
+def add_along_numpy(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
+    """Do y[chosen[i,j],j] += values[i,j] (dim 0) in y, an array in reading order."""
+    grid = list(np.ogrid[tuple(slice(n) for n in chosen.shape)])
+    grid[dim] = chosen
+    places = np.ravel_multi_index(np.broadcast_arrays(*grid), y.shape)
+    np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+
+
+@add_lines.algorithm("numpy", cost=lambda y, values, chosen, dim: 5 * values.size)
+def add_lines_numpy(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
+    """Do y[i,chosen[j],k] += values[i,j,k] (dim 1) in y, an array in reading order."""
+    rounds = turns(chosen)
+    if values.size >= 4096 * len(rounds):  # enough to do in each
+        lines, slices = np.moveaxis(y, dim, 0), np.moveaxis(values, dim, 0)
+        for now in rounds:
+            lines[chosen[now]] += slices[now]
+    else:
+        places = np.arange(y.size).reshape(y.shape).take(chosen, dim)
+        np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+
+
+def turns(chosen: Array) -> list[Array]:
+    """Split the places of a vector of positions so that no part names a position twice.
+
+    >>> [now.tolist() for now in turns(np.array([7, 3, 7]))]
+    [[1, 0], [2]]
+    """
+    order = np.argsort(chosen, stable=True)
+    starts = np.flatnonzero(np.diff(chosen[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
+    turn = np.arange(len(order)) - np.repeat(starts, sizes)
+    return [order[turn == k] for k in range(sizes.max(initial=0))]
+
+
+def within(sizes: tuple[int, ...], dim: int) -> tuple[slice, ...]:
+    """Return the part of an array that an index of these sizes looks at: all of `dim`."""
+    return tuple(slice(None if i == dim else n) for i, n in enumerate(sizes))
+
+
+# --- compiled -------------------------------------------------------------------------------------
+
+ENOUGH = 2**14
+"""Values from which on a compiled kernel is worth its start."""
+
+COMPILED = (np.float32, np.float64)
+
+
+def _fits(x: Array, chosen: Array, dim: int) -> bool:
+    sizes = (*x.shape[:dim], chosen.shape[dim], *x.shape[dim + 1 :])
+    return chosen.size >= ENOUGH and x.dtype in COMPILED and chosen.shape == sizes
+
+
+take_along.compiled(
+    "columns",
+    "gather.take_along",
+    "y[i,j] = x[chosen[i,j],j] (dim 0), the columns j shared out among the threads.",
+    cost=lambda x, chosen, dim: chosen.size,
+    serves=_fits,
+)
+add_along.compiled(
+    "columns",
+    "gather.add_along",
+    "y[chosen[i,j],j] += values[i,j] (dim 0), each column j by one thread.",
+    cost=lambda y, values, chosen, dim: values.size,
+    serves=lambda y, values, chosen, dim: _fits(y, chosen, dim),
+)
+add_lines.compiled(
+    "columns",
+    "gather.add_lines",
+    "y[i,chosen[j],k] += values[i,j,k] (dim 1), each column i, k by one thread.",
+    cost=lambda y, values, chosen, dim: values.size / 4,
+    serves=lambda y, values, chosen, dim: values.size >= ENOUGH and y.dtype in COMPILED,
+)
