@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def _(dy: Array, y: Array, x: Array, *, size: Shape) -> Gradients:
 def sum_to(x: Array, /, shape: Shape) -> Array:
     """y[j] = sum_i x[i,j]: add up whatever broadcasting from `shape` had repeated."""
     added = x.ndim - len(shape)
-    stretched = (i + added for i, n in enumerate(shape) if n == 1 and x.shape[i + added] != 1)
+    stretched = [i + added for i, n in enumerate(shape) if n == 1 and x.shape[i + added] != 1]
+    if added == 0 and len(stretched) == 1 and 1 < x.shape[stretched[0]] <= 4:
+        return reduce(np.add, np.moveaxis(x, stretched[0], 0)).reshape(shape)
     return x.sum(axis=(*range(added), *stretched)).reshape(shape)
 
 

@@ -13,6 +13,7 @@ from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import clone
 from minicnn.tensor import Tensor
+from minicnn_kernels.reference.copying import copied
 
 __all__ = [
     "diag", "diag_embed", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices",
@@ -113,7 +114,14 @@ def trace(input: Any) -> Any:
 def tril(x: Array, /, diagonal: int = 0) -> Array:
     """y[i,j] = x[i,j] if j <= i + diagonal else 0."""
     _check_matrices("tril", x)
-    return np.tril(x, diagonal)
+    y, (rows, columns) = copied(x), x.shape[-2:]
+    if rows <= columns:
+        for i in range(rows):
+            y[..., i, max(i + diagonal + 1, 0) :] = 0
+    else:
+        for j in range(columns):
+            y[..., : max(j - diagonal, 0), j] = 0
+    return y
 
 
 @tril.gradient(saves="")
@@ -125,7 +133,14 @@ def _(dy: Array, y: Array, x: Array, *, diagonal: int) -> Gradients:
 def triu(x: Array, /, diagonal: int = 0) -> Array:
     """y[i,j] = x[i,j] if j >= i + diagonal else 0."""
     _check_matrices("triu", x)
-    return np.triu(x, diagonal)
+    y, (rows, columns) = copied(x), x.shape[-2:]
+    if rows <= columns:
+        for i in range(rows):
+            y[..., i, : max(i + diagonal, 0)] = 0
+    else:
+        for j in range(columns):
+            y[..., max(j - diagonal + 1, 0) :, j] = 0
+    return y
 
 
 @triu.gradient(saves="")

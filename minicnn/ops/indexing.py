@@ -459,8 +459,24 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """
     values = values_of(input)
     if not as_tuple:
-        return Tensor(np.argwhere(values))
-    return tuple(Tensor(column) for column in np.nonzero(np.atleast_1d(values)))
+        return Tensor(_places_of(values))
+    return tuple(Tensor(column) for column in _places_of(np.atleast_1d(values)).T)
+
+
+def _places_of(values: Array) -> Array:
+    """Return np.argwhere(values): the last position of each from one search through all values.
+
+    The others are those of its row, and are worked out once for each row.
+    """
+    if values.ndim == 0:
+        return np.argwhere(values)
+    size = values.shape[-1]
+    rows = values.reshape(prod(values.shape[:-1]), size) != 0
+    first = np.arange(len(rows))
+    of_row = np.column_stack([*np.unravel_index(first, values.shape[:-1]), -first * size])
+    found = np.repeat(of_row, np.count_nonzero(rows, axis=1), axis=0)
+    found[:, -1] += np.flatnonzero(rows)
+    return found
 
 
 def argwhere(input: Any) -> Tensor:

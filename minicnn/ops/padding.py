@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn_kernels.geometry import Sides
+from minicnn_kernels.reference.copying import in_parts
 
 Widths = tuple[tuple[int, int], ...]
 
@@ -27,9 +28,16 @@ def extend(x: Array, /, widths: Widths, mode: str) -> Array:
     """y[i] = x[source(i - before)]; widths are (before, after) for each dimension."""
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths, strict=True))
     y = np.empty_like(x, shape=shape)
-    y[_inside(widths, shape)] = x
-    for border, source in _borders(y, widths, mode):
-        border[...] = source
+
+    def fill(part: slice) -> None:
+        y[part][_inside(widths, y[part].shape)] = x[part]
+        for border, source in _borders(y[part], widths, mode):
+            border[...] = source
+
+    if any(widths[0]):
+        fill(slice(None))
+    else:
+        in_parts(fill, len(x), y.nbytes)
     return y
 
 

@@ -12,6 +12,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_to, expanded
 from minicnn.ops.indexing import dimension, dimensions, index, integer
+from minicnn_kernels.reference.copying import assign, concatenated, copied
 
 __all__ = [
     "adjoint", "cat", "chunk", "clone", "concat", "concatenate", "flatten", "flip", "moveaxis",
@@ -49,8 +50,13 @@ def pad_with(x: Array, /, widths: tuple[tuple[int, int], ...], value: float = 0.
     cut = tuple(
         slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths, strict=True)
     )
-    added = [(max(a, 0), max(b, 0)) for a, b in widths]
-    return np.pad(x[cut], added, constant_values=number_of("pad", value, x.dtype))
+    shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    y = np.empty_like(x, shape=shape)
+    if y.size > x[cut].size:
+        y[...] = number_of("pad", value, x.dtype)
+    inside = tuple(slice(max(a, 0), n - max(b, 0)) for n, (a, b) in zip(shape, widths, strict=True))
+    assign(y[inside], x[cut])
+    return y
 
 
 @pad_with.gradient(saves="")
@@ -64,7 +70,7 @@ def _(
 @differentiable
 def joined(*tensors: Array, dim: int) -> Array:
     """y = the tensors one after the other along a dimension."""
-    return np.concatenate(tensors, axis=dim)
+    return concatenated(tensors, dim)
 
 
 @joined.gradient(saves="")
@@ -83,7 +89,7 @@ def _(dy: Array, y: Array, *tensors: Array, dim: int) -> Gradients:
 @differentiable
 def clone(x: Array, /) -> Array:
     """y = x in memory of its own, in reading order."""
-    return x.copy()
+    return copied(x)
 
 
 @clone.gradient(saves="")

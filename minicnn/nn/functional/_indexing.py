@@ -39,4 +39,6 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         num_classes = int(labels.max()) + 1
     if labels.size and labels.max() >= num_classes:
         raise ArgumentError(f"one_hot: label {labels.max()} is not in [0, {num_classes})")
-    return Tensor((labels[..., None] == np.arange(num_classes)).astype(np.int64))
+    hot = np.zeros((labels.size, num_classes), np.int64)
+    hot[np.arange(labels.size), labels.reshape(-1)] = 1
+    return Tensor(hot.reshape(*labels.shape, num_classes))
