@@ -468,7 +468,7 @@ def _places_of(values: Array) -> Array:
 
     The others are those of its row, and are worked out once for each row.
     """
-    if values.ndim == 0:
+    if values.ndim < 2:
         return np.argwhere(values)
     size = values.shape[-1]
     rows = values.reshape(prod(values.shape[:-1]), size) != 0
