@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from minicnn_kernels.errors import DeviceError
 
 Array: TypeAlias = npt.NDArray[Any]
+
+CACHE_LINE = 64  # bytes
 
 
 def device_of(array: Any) -> str:
@@ -31,6 +34,18 @@ def keep_freed_memory() -> None:
     freed.  Other C libraries lose nothing by it.
     """
     np.empty(2**25 - 2**14, dtype=np.uint8)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Make an array that begins where a cache line does: a vector then never lies in two.
+
+    NumPy's own begin at any multiple of 16 bytes; loads of 64 take up to twice as long from there.
+    """
+    n_bytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + CACHE_LINE, np.uint8)
+    start = -memory.__array_interface__["data"][0] % CACHE_LINE
+    aligned: Array = memory[start : start + n_bytes].view(dtype).reshape(shape)
+    return aligned
 
 
 def is_floating(dtype: Any) -> bool:

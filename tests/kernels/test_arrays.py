@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minicnn_kernels.arrays import device_of, is_floating, to_device
+from minicnn_kernels.arrays import aligned_empty, device_of, is_floating, to_device
 from minicnn_kernels.errors import DeviceError
 
 
@@ -114,3 +114,13 @@ print(faults())
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert int(result.stdout) < 600, result.stderr  # 20 * 10 * 293 pages when all is new memory
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 7, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_aligned_arrays_begin_with_a_cache_line_and_own_their_values(shape, dtype):
+    array = aligned_empty(shape, np.dtype(dtype))
+    assert (array.shape, array.dtype) == (shape, dtype)
+    assert array.size == 0 or array.ctypes.data % 64 == 0
+    assert array.flags.c_contiguous
+    assert array.flags.writeable

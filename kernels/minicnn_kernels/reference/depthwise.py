@@ -24,6 +24,9 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.reference.convolution import conv, conv_input, conv_weight
 
+SMALL = 2**15
+"""Values up to which compiled code is not worth its start."""
+
 
 def _one_filter_per_channel(_: Array, w: Array, *, groups: int, **settings: Any) -> bool:
     return bool(w.shape[:2] == (groups, 1))
@@ -127,3 +130,39 @@ def _sum_over_cells(seen: Array, w: Array) -> Array:
     cells, q = list(range(1, w.ndim)), w.ndim
     y: Array = np.einsum(seen, [0, *cells, q], w, [0, *cells], [0, q])
     return y
+
+
+# --- compiled: several filters per channel, too ---------------------------------------------------
+
+
+def _compiled_cost(first: Array, *others: Array, **settings: Any) -> float:
+    return 0.05 if first.size > SMALL else 2.0
+
+
+def _serves_filters(array: Array, w: Array, **settings: Any) -> bool:
+    return _same_float(array, w) and w.shape[1] == 1
+
+
+def _serves_results(x: Array, dy: Array, *, groups: int, **settings: Any) -> bool:
+    return _same_float(x, dy) and x.shape[1] == groups
+
+
+def _same_float(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
+
+
+conv.compiled(
+    "depthwise_direct", "depthwise.conv_depthwise",
+    "y[n,i,c] = sum_a x[n, i*s + a*d - p, c] * w[a,c].",
+    cost=_compiled_cost, serves=_serves_filters,
+)  # fmt: skip
+conv_input.compiled(
+    "depthwise_direct", "depthwise.conv_input_depthwise",
+    "dx[n,q,c] = sum_a dy[n,i,c] * w[a,c] over the windows i with i*s + a*d - p = q.",
+    cost=_compiled_cost, serves=_serves_filters,
+)  # fmt: skip
+conv_weight.compiled(
+    "depthwise_direct", "depthwise.conv_weight_depthwise",
+    "dw[a,c] = sum_ni x[n, i*s + a*d - p, c] * dy[n,i,c].",
+    cost=_compiled_cost, serves=_serves_results,
+)  # fmt: skip
