@@ -155,6 +155,22 @@ class Windows:
             for a, d, count, s in zip(cell, self.dilation, self.output, self.stride, strict=True)
         )
 
+    @cached_property
+    def places(self) -> list[list[list[int]]]:
+        """For each side, which pixel window i sees through cell a, or -1 for the padding.
+
+        >>> Windows(image=(3,), kernel=(2,), padding=(1,)).places
+        [[[-1, 0], [0, 1], [1, 2], [2, -1]]]
+        """
+        geometry = (self.image, self.output, self.kernel, self.stride, self.padding, self.dilation)
+        return [
+            [
+                [k if 0 <= (k := i * s - p + a * d) < n else -1 for a in range(kernel)]
+                for i in range(count)
+            ]
+            for n, count, kernel, s, p, d in zip(*geometry, strict=True)
+        ]
+
     def taps(self) -> Iterator[tuple[tuple[Any, ...], tuple[slice, ...]]]:
         """Go over the cells of the kernel in reading order: (cell, where it lies)."""
         for cell in product(*map(range, self.kernel)):
@@ -174,6 +190,56 @@ class Windows:
                 f"image or padding"
             )
         return self
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins as even as they can be over an image: from floor(i*n/m) to ceil((i+1)*n/m).
+
+    Along one side they differ by one pixel at most, and neighbours may share a pixel.  The kernel
+    is the longest of them.
+
+    >>> Bins(image=(5,), output=(2,)).edges, Bins(image=(2,), output=(3,)).edges
+    ([[(0, 3), (2, 5)]], [[(0, 1), (0, 2), (1, 2)]])
+    """
+
+    image: Sides
+    output: Sides
+
+    @property
+    def ndim(self) -> int:
+        """How many sides the image has."""
+        return len(self.image)
+
+    @cached_property
+    def edges(self) -> list[list[tuple[int, int]]]:
+        """For each side the first pixel and the end of each bin."""
+        return [
+            [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+            for n, m in zip(self.image, self.output, strict=True)
+        ]
+
+    @cached_property
+    def kernel(self) -> Sides:
+        """The size of the largest bin."""
+        return tuple(max((end - first for first, end in side), default=1) for side in self.edges)
+
+    @property
+    def cells(self) -> int:
+        """How many pixels the largest bin sees."""
+        return prod(self.kernel)
+
+    @cached_property
+    def places(self) -> list[list[list[int]]]:
+        """For each side, which pixel bin i sees through cell a, or -1 beyond its end.
+
+        >>> Bins(image=(4,), output=(3,)).places
+        [[[0, 1], [1, 2], [2, 3]]]
+        """
+        return [
+            [[k if (k := first + a) < end else -1 for a in range(longest)] for first, end in side]
+            for side, longest in zip(self.edges, self.kernel, strict=True)
+        ]
 
 
 def same_padding(kernel: Sides, dilation: Sides) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minicnn_kernels.errors import DTypeError, ShapeError
-from minicnn_kernels.geometry import Windows, output_size, same_padding, sides, transposed_size
+from minicnn_kernels.geometry import (
+    Bins,
+    Windows,
+    output_size,
+    same_padding,
+    sides,
+    transposed_size,
+)
 
 # --- sides ----------------------------------------------------------------------------------------
 
@@ -215,3 +222,30 @@ def test_checked_names_a_kernel_that_does_not_fit():
         found.checked("conv2d")
     for part in ("conv2d", "(3, 3)", "(2, 2)", "(5, 5)", "(4, 11)"):
         assert part in str(error.value)
+
+
+# --- places and bins ------------------------------------------------------------------------------
+
+
+@given(windows(ANY_SIDES))
+def test_places_are_those_of_the_taps(found):
+    for side, places in enumerate(found.places):
+        for a in range(found.kernel[side]):
+            cell = tuple(a if i == side else 0 for i in range(found.ndim))
+            padded = range(found.padded[side])[found.place(cell)[side]]
+            inside = [k - found.padding[side] for k in padded]
+            expected = [k if 0 <= k < found.image[side] else -1 for k in inside]
+            assert [row[a] for row in places] == expected
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 3), (3, 7), (5, 5), (6, 1), (4, 0)])
+def test_bins_cover_all_pixels_in_order(n, m):
+    found = Bins((n,), (m,))
+    (edges,), (places,) = found.edges, found.places
+    assert len(edges) == len(places) == m
+    for (first, end), row in zip(edges, places, strict=True):
+        assert 0 <= first < end <= n
+        assert [k for k in row if k >= 0] == list(range(first, end))
+        assert len(row) == found.cells
+    if m:
+        assert {i for first, end in edges for i in range(first, end)} == set(range(n))

@@ -7,12 +7,17 @@ images, each of them a single array operation.  The formulas are those of two si
 
 from __future__ import annotations
 
+from functools import reduce
+from math import prod
+
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.geometry import Windows
+from minicnn_kernels.geometry import Bins, Windows
 from minicnn_kernels.reference.windows import pad_image
 from minicnn_kernels.registry import Kernel
+
+AnyWindows = Windows | Bins
 
 max_winners = Kernel("max_winners")
 median_winners = Kernel("median_winners")
@@ -24,11 +29,41 @@ window_spread = Kernel("window_spread")
 BOTH = ("cpu", "cuda")
 
 
-def _cost(*arrays: Array, windows: Windows) -> float:
-    return 1.0
+def _cost(*arrays: Array, windows: AnyWindows) -> float:
+    """Estimate nanoseconds."""
+    return 3.0 * prod(arrays[0].shape[:2]) * prod(windows.output) * windows.cells
 
 
-@max_winners.algorithm("taps", devices=BOTH, cost=_cost)
+def _are_windows(*arrays: Array, windows: AnyWindows) -> bool:
+    return isinstance(windows, Windows)
+
+
+def _compiled_cost(*arrays: Array, windows: AnyWindows) -> float:
+    return 100_000 + 0.2 * _cost(*arrays, windows=windows)
+
+
+def _compiled_serves(*arrays: Array, windows: AnyWindows) -> bool:
+    some = all(array.size for array in arrays) and 0 not in windows.output
+    return some and arrays[0].dtype in (np.float32, np.float64)
+
+
+for _kernel, _formula in {
+    max_winners: "Return y[n,c,i,j] = max_ab x[n,c,i+a,j+b] and which cell it was, row by row.",
+    take_winners: "y[n,c,i,j] = the pixel of x that won window [i,j], row by row.",
+    route_to_winners: "dx[n, c, winning pixel] += dy[n,c,i,j], image by image.",
+    window_sum: "y[n,c,i,j] = sum_ab x[n,c,i+a,j+b], row by row.",
+    window_spread: "dx[n,c,i+a,j+b] += dy[n,c,i,j], image by image.",
+}.items():
+    _kernel.compiled(
+        "compiled", f"pooling.{_kernel.name}", _formula,
+        cost=_compiled_cost, serves=_compiled_serves,
+    )  # fmt: skip
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+@max_winners.algorithm("taps", devices=BOTH, cost=_cost, serves=_are_windows)
 def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
     """Return y[n,c,i,j] = max_ab x[n, c, i*s + a*d - p, j*s + b*d - p] and which a*KW + b it was.
 
@@ -61,7 +96,7 @@ def _inside(windows: Windows) -> list[Array]:
     return [image[:, :, *place] for _, place in windows.taps()]
 
 
-@take_winners.algorithm("taps", devices=BOTH, cost=_cost)
+@take_winners.algorithm("taps", devices=BOTH, cost=_cost, serves=_are_windows)
 def take_by_taps(x: Array, winner: Array, *, windows: Windows) -> Array:
     """y[n,c,i,j] = the pixel of x that won window [i,j]."""
     padded = pad_image(x, windows)
@@ -71,7 +106,7 @@ def take_by_taps(x: Array, winner: Array, *, windows: Windows) -> Array:
     return y
 
 
-@route_to_winners.algorithm("taps", devices=BOTH, cost=_cost)
+@route_to_winners.algorithm("taps", devices=BOTH, cost=_cost, serves=_are_windows)
 def route_by_taps(dy: Array, winner: Array, *, windows: Windows) -> Array:
     """dx[n, c, winning pixel] += dy[n,c,i,j]: where windows overlap, a pixel can win several."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
@@ -85,7 +120,7 @@ def route_by_taps(dy: Array, winner: Array, *, windows: Windows) -> Array:
     return padded[:, :, *windows.inside]
 
 
-@window_sum.algorithm("taps", devices=BOTH, cost=_cost)
+@window_sum.algorithm("taps", devices=BOTH, cost=_cost, serves=_are_windows)
 def sum_by_taps(x: Array, *, windows: Windows) -> Array:
     """y[n,c,i,j] = sum_ab x[n, c, i*s + a*d - p, j*s + b*d - p]."""
     padded = pad_image(x, windows)
@@ -95,7 +130,7 @@ def sum_by_taps(x: Array, *, windows: Windows) -> Array:
     return y
 
 
-@window_spread.algorithm("taps", devices=BOTH, cost=_cost)
+@window_spread.algorithm("taps", devices=BOTH, cost=_cost, serves=_are_windows)
 def spread_by_taps(dy: Array, *, windows: Windows) -> Array:
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,c,i,j]: the adjoint of window_sum."""
     padded = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.padded))
@@ -120,3 +155,84 @@ def median_by_sorting(x: Array, *, windows: Windows) -> Array:
         middle = np.where(np.isnan(cells).any(axis=0), len(cells) - 1, middle)  # NaN comes last
     winner: Array = np.take_along_axis(order, middle[None], axis=0)[0]
     return winner
+
+
+# --- bins -----------------------------------------------------------------------------------------
+
+
+def _are_bins(*arrays: Array, windows: AnyWindows) -> bool:
+    return isinstance(windows, Bins)
+
+
+@max_winners.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
+def winners_of_bins(x: Array, *, windows: Bins) -> tuple[Array, Array]:
+    """Return the maximum of each bin, and which of its cells it was; NaN wins."""
+    pixels, inside = _pixels(windows)
+    values = np.where(inside, _flat(x)[:, :, pixels], -np.inf).astype(x.dtype)
+    winner = values.argmax(axis=-1)
+    return np.take_along_axis(values, winner[..., None], axis=-1)[..., 0], winner
+
+
+@take_winners.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
+def take_from_bins(x: Array, winner: Array, *, windows: Bins) -> Array:
+    """y[n,c,i,j] = the pixel of x that won bin [i,j]."""
+    y = np.take_along_axis(_flat(x), _flat(_won(winner, windows)), axis=2)
+    return y.reshape(winner.shape)
+
+
+@route_to_winners.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
+def route_to_bins(dy: Array, winner: Array, *, windows: Bins) -> Array:
+    """dx[n, c, winning pixel] += dy[n,c,i,j]."""
+    dx = np.zeros((*dy.shape[:2], prod(windows.image)), dy.dtype)
+    image, channel = np.ogrid[: dy.shape[0], : dy.shape[1]]
+    np.add.at(dx, (image[..., None], channel[..., None], _flat(_won(winner, windows))), _flat(dy))
+    return dx.reshape(*dy.shape[:2], *windows.image)
+
+
+@window_sum.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
+def sum_of_bins(x: Array, *, windows: Bins) -> Array:
+    """y[n,c,i,j] = sum of the pixels of x in bin [i,j]."""
+    pixels, inside = _pixels(windows)
+    total: Array = np.where(inside, _flat(x)[:, :, pixels], 0).sum(axis=-1, dtype=x.dtype)
+    return total
+
+
+@window_spread.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
+def spread_over_bins(dy: Array, *, windows: Bins) -> Array:
+    """dx[n, c, pixels of bin [i,j]] += dy[n,c,i,j]: the adjoint of window_sum."""
+    pixels, inside = _pixels(windows)
+    dx = np.zeros((prod(windows.image), *dy.shape[:2]), dy.dtype)
+    values = np.broadcast_to(dy[..., None], (*dy.shape, windows.cells))[:, :, inside]
+    np.add.at(dx, pixels[inside], values.transpose(2, 0, 1))
+    return dx.transpose(1, 2, 0).reshape(*dy.shape[:2], *windows.image)
+
+
+def _pixels(bins: Bins) -> tuple[Array, Array]:
+    """Return which pixels the bins see, in reading order, and whether a bin has so many cells.
+
+    Shapes: both (OH, OW, cells).
+    """
+    sides = [
+        np.array(side, np.int64).reshape(m, k)
+        for side, m, k in zip(bins.places, bins.output, bins.kernel, strict=True)
+    ]
+    split = [n for side in sides for n in side.shape]
+    order = (*range(0, 2 * bins.ndim, 2), *range(1, 2 * bins.ndim, 2))
+
+    def cells(values: Array) -> Array:
+        return values.reshape(split).transpose(order).reshape(*bins.output, bins.cells)
+
+    grid = np.ix_(*(side.ravel() for side in sides))
+    pixels = np.ravel_multi_index(grid, bins.image, mode="clip")
+    return cells(pixels), cells(reduce(np.logical_and, [axis >= 0 for axis in grid]))
+
+
+def _won(winner: Array, bins: Bins) -> Array:
+    """Return which pixels the winners are, in reading order."""
+    pixels = np.broadcast_to(_pixels(bins)[0], (*winner.shape, bins.cells))
+    return np.take_along_axis(pixels, winner[..., None].astype(np.int64), axis=-1)[..., 0]
+
+
+def _flat(images: Array) -> Array:
+    """See images (N, C, H, W) as (N, C, H * W)."""
+    return images.reshape(*images.shape[:2], prod(images.shape[2:]))
