@@ -15,7 +15,7 @@ decides how fast a result comes, never what it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
@@ -205,6 +205,7 @@ def _types(ufunc: np.ufunc, types: tuple[Any, ...]) -> tuple[tuple[Any, ...], An
     return tuple(operands), result
 
 
+@cache  # NumPy takes microseconds to name a type
 def _has_kind(dtype: np.dtype[Any], kinds: str) -> bool:
     return any(dtype.name in KINDS[kind] for kind in kinds)
 
@@ -261,6 +262,37 @@ def in_one_pass(formula: F) -> F:
         return _finished(formula(*lazy, **kept))
 
     return record  # type: ignore[return-value]
+
+
+def can_change_in_one_pass(arrays: Iterable[Any]) -> bool:
+    """Say whether `changes_in_one_pass` serves: large arrays of one type, alike in memory."""
+    first, *others = arrays
+    return (
+        type(first) is np.ndarray
+        and first.size >= _least.get()
+        and _has_kind(first.dtype, "f")
+        and (first.flags.c_contiguous or first.T.flags.c_contiguous)
+        and all(x.dtype == first.dtype and x.strides == first.strides for x in others)
+        and can_compile()
+    )
+
+
+def changes_in_one_pass(arrays: dict[str, Array]) -> Iterator[dict[str, Any]]:
+    """Give arrays to the body of a loop, which runs once and changes some of them in place.
+
+    What it does to them is recorded, and done afterwards in one pass over all of them.
+    """
+    lazy = {name: Lazy.of(array) for name, array in arrays.items()}
+    yield dict(lazy)
+    changed = {
+        name: lazy[name].node
+        for name, array in arrays.items()
+        if lazy[name].node.value is not array
+    }
+    if changed:
+        from minicnn_kernels.cpu.pointwise import change  # only now: it imports Numba
+
+        change([arrays[name] for name in changed], list(changed.values()))
 
 
 def _worth_it(arrays: Any, settings: Any) -> bool:

@@ -13,6 +13,7 @@ from minicnn.backprop import enable_grad, no_grad
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array, to_device
+from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
 
 BLOCK = 65_536  # values; in float32 256 KiB, so that what a formula makes on the way stays cached
 
@@ -240,15 +241,21 @@ class Optimizer:
 
 
 def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, State]]:
-    """Go over w, dw and the arrays of the state together, a block of values at a time.
+    """Go over w, dw and the arrays of the state together, once, for a formula of many steps.
 
-    On a whole layer every intermediate result of a formula would travel to the memory and back; on
-    a block it stays in the cache.  Arrays of any strides are taken, and changed where they are.
+    On a whole layer every intermediate result of a formula would travel to the memory and back.  So
+    where code can be compiled, the formula is recorded and becomes a single loop; elsewhere it gets
+    a block of values at a time, which stays in the cache.  Arrays of any strides are taken, and
+    changed where they are.
     """
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    if can_change_in_one_pass([w, *arrays.values()]):
+        for lazy in changes_in_one_pass({"w": w, "dw": dw, **arrays}):
+            yield lazy.pop("w"), lazy.pop("dw"), lazy
+        return
     if not isinstance(w, np.ndarray) or w.size <= BLOCK:
         yield w, dw, state
         return
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
     uses: Any = [["readwrite"], ["readonly"], *[["readwrite"] for _ in arrays]]
     with np.nditer(
         [w, dw, *arrays.values()], ["external_loop", "buffered"], uses, buffersize=BLOCK

@@ -5,7 +5,15 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
-from minicnn_kernels.pointwise import Lazy, computed, in_one_pass, one_step, record_from
+from minicnn_kernels.pointwise import (
+    Lazy,
+    can_change_in_one_pass,
+    changes_in_one_pass,
+    computed,
+    in_one_pass,
+    one_step,
+    record_from,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +160,34 @@ def test_functions_that_are_returned_compute_at_their_call():
     assert second() == (dy * 2).sum()
     only = in_one_pass(lambda dy: lambda: dy * 3)(dy)
     assert type(only()) is np.ndarray
+
+
+def test_the_body_of_a_loop_changes_arrays_in_one_pass():
+    w, m, dw = (draw(6, seed=seed) for seed in range(3))
+    new_m = 0.5 * m + dw
+    new_w = w - 0.1 * np.sqrt(np.abs(new_m))
+    given = dw.copy()
+    arrays = {"w": w, "m": m, "dw": dw}
+    for each in changes_in_one_pass(arrays):
+        assert all(isinstance(value, Lazy) for value in each.values())
+        each["m"] *= 0.5
+        each["m"] += each["dw"]
+        each["w"] -= 0.1 * np.sqrt(np.abs(each["m"]))
+    np.testing.assert_allclose(m, new_m, rtol=1e-6)
+    np.testing.assert_allclose(w, new_w, rtol=1e-6)
+    np.testing.assert_array_equal(dw, given)
+
+
+def test_only_arrays_alike_in_memory_are_changed_in_one_pass():
+    x = draw(4, 3)
+    assert can_change_in_one_pass([x, x.copy()])
+    assert can_change_in_one_pass([x.T, x.copy().T])
+    assert not can_change_in_one_pass([x, np.asfortranarray(x)])
+    assert not can_change_in_one_pass([draw(4, 6)[:, ::2]])
+    assert not can_change_in_one_pass([x, x.astype(np.float64)])
+    assert not can_change_in_one_pass([x.astype(np.float16)])
+    with record_from(100):
+        assert not can_change_in_one_pass([x])
 
 
 def recorded(*arguments, **settings):

@@ -14,6 +14,7 @@ from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn import Parameter
 from minicnn.optim import SGD, Adam, Optimizer
 from minicnn.optim import optimizer as module
+from minicnn_kernels.pointwise import record_from
 
 KINDS = {
     "SGD": {"momentum": 0.9, "dampening": 0.5},
@@ -110,7 +111,30 @@ def test_memory_of_any_strides_and_blocks_of_any_size(name, settings, monkeypatc
             np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-9)
 
 
-def test_blocks_cover_everything_once():
+@every_kind
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_formulas_in_one_pass_do_the_same(name, settings, dtype):
+    pytest.importorskip("numba", reason="Numba is not installed")
+    draw = np.random.default_rng(2)
+    start = draw.standard_normal((7, 6)).astype(dtype)
+    parameters = [Parameter(start.copy()), Parameter(start.copy())]
+    optimizers = [getattr(optim, name)([p], **settings) for p in parameters]
+    for _ in range(4):
+        gradient = minicnn.tensor(draw.standard_normal((7, 6)).astype(dtype))
+        for p, optimizer, least in zip(parameters, optimizers, (1, 100), strict=True):
+            p.grad = gradient
+            with record_from(least):
+                optimizer.step()
+    close = {"rtol": 1e-5, "atol": 1e-7} if dtype is np.float32 else {"rtol": 1e-12, "atol": 1e-14}
+    np.testing.assert_allclose(*(p.array for p in parameters), **close)
+    first, second = (o.state[p] for o, p in zip(optimizers, parameters, strict=True))
+    assert set(first) == set(second)
+    for key, value in first.items():
+        np.testing.assert_allclose(value, second[key], **close)
+
+
+def test_blocks_cover_everything_once(monkeypatch):
+    monkeypatch.setattr("minicnn_kernels.pointwise.can_compile", lambda: False)
     w, m = np.zeros((300, 500)), np.zeros((300, 500))
     sizes = []
     for w_piece, dw_piece, part in module.blocks(w, np.ones_like(w), {"step": 1, "m": m}):

@@ -22,6 +22,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,21 @@ def evaluate(node: Node, shape: Shape) -> Array:
     return y
 
 
+def change(arrays: list[Array], nodes: list[Node]) -> None:
+    """Write the value of each expression into its array, all in one pass; they may read them all.
+
+    The arrays to be changed must be dense, of one shape and laid out in memory alike.
+    """
+    program = Program(*(Node("array", x.dtype, value=x) for x in arrays), *nodes)
+    if arrays[0].size:
+        loop = program.loop(IN_PLACE, changed=len(arrays))
+        like = arrays[0]
+        flat = [
+            _flat(x if x.strides == like.strides else _laid_like(like, x)) for x in program.arrays
+        ]
+        parallel(loop, like.size, program.numbers, *flat, grain=GRAIN)
+
+
 # --- the text of a loop ---------------------------------------------------------------------------
 
 OVER_VALUES = """
@@ -68,6 +84,16 @@ def loop(begin, end, numbers, y, {arrays}):
         {values}
         {steps}
         y[i] = {result}
+"""
+
+IN_PLACE = """
+def loop(begin, end, numbers, {arrays}):
+    {numbers}
+    {slices}
+    for i in range(x0.size):
+        {values}
+        {steps}
+        {changes}
 """
 
 OVER_ROWS = """
@@ -84,19 +110,19 @@ def loop(begin, end, numbers, y, columns, {arrays_and_starts}):
 
 
 class Program:
-    """The steps of an expression in an order in which they can be computed.
+    """The steps of some expressions in an order in which they can be computed.
 
     Attributes:
         arrays: those that it reads, each once.
         numbers: its constants.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, *nodes: Node) -> None:
         self.arrays: list[Array] = []
         self._constants: list[tuple[float, str]] = []
         self._steps: list[str] = []
         self._names: dict[int, str] = {}
-        self._result = self._name_of(node)
+        self._results = [self._name_of(node) for node in nodes]
         self.numbers = np.array([value for value, _ in self._constants], np.float64)
 
     def _name_of(self, node: Node) -> str:
@@ -111,24 +137,24 @@ class Program:
             self.arrays.append(node.value)
             return f"v{len(self.arrays) - 1}"
         if node.name == "number":
-            self._constants.append((node.value, node.dtype.name))
+            self._constants.append((node.value, _name(node.dtype)))
             return f"c{len(self._constants) - 1}"
         operands = [self._name_of(argument) for argument in node.arguments]
         step = "{type}({0})" if node.name == "cast" else STEPS[node.name][1]
         name = f"t{len(self._steps)}"
-        self._steps.append(f"{name} = {step.format(*operands, type=node.dtype.name)}")
+        self._steps.append(f"{name} = {step.format(*operands, type=_name(node.dtype))}")
         return name
 
-    def loop(self, template: str, walks: str = "") -> Callable[..., None]:
-        """Return the compiled loop of this expression over values, or over rows with `walks`."""
+    def loop(self, template: str, walks: str = "", changed: int = 0) -> Callable[..., None]:
+        """Return the compiled loop that a template describes, see `text`."""
         types = [dtype for _, dtype in self._constants]
-        key = (template, walks, self._result, len(self.arrays), *types, *self._steps)
+        key = (template, walks, changed, *self._results, len(self.arrays), *types, *self._steps)
         if key not in _loops:
-            _loops[key] = compiled(self.text(template, walks))
+            _loops[key] = compiled(self.text(template, walks, changed))
         return _loops[key]
 
-    def text(self, template: str, walks: str = "") -> str:
-        """Return the loop that a template describes.
+    def text(self, template: str, walks: str = "", changed: int = 0) -> str:
+        """Return the loop that a template describes; the first arrays are `changed` in place.
 
         `walks` says for each array whether its values lie along a row ("+"), or one of them serves
         the whole row ("0").  starts0[r] is where row r of array 0 begins.
@@ -146,9 +172,15 @@ class Program:
             "values": [f"v{k} = x{k}[i]" for k in arrays],
             "values_of_rows": [f"v{k} = r{k}[i]" for k in moving],
             "steps": self._steps,
-            "result": self._result,
+            "result": self._results[0],
+            "changes": [f"x{k}[i] = {self._results[changed + k]}" for k in range(changed)],
         }
         return "\n".join(filled for line in template.splitlines() for filled in _fill(line, parts))
+
+
+@cache  # NumPy takes microseconds for it
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
 
 
 def _fill(line: str, parts: dict[str, Any]) -> list[str]:

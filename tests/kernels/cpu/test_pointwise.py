@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="Numba is not installed")
 
 from minicnn_kernels.cpu import pointwise
-from minicnn_kernels.cpu.pointwise import OVER_ROWS, OVER_VALUES, Program, evaluate, rows_of
+from minicnn_kernels.cpu.pointwise import (
+    IN_PLACE,
+    OVER_ROWS,
+    OVER_VALUES,
+    Program,
+    change,
+    evaluate,
+    rows_of,
+)
+from minicnn_kernels.expression import Node
 from minicnn_kernels.pointwise import Lazy
 
 
@@ -126,6 +135,32 @@ def test_no_values_and_one_value():
     assert evaluate(lazy(lambda x, y: x * y, draw(0, 3), draw(0, 3)).node, (0, 3)).shape == (0, 3)
     y = evaluate(lazy(lambda x: x * 2, np.ones((1, 1), np.float32)).node, (1, 1))
     assert y.tolist() == [[2]]
+
+
+def test_a_change_reads_everything_before_it_writes():
+    a, b, given = draw(3, 4), draw(3, 4, seed=1), draw(4, 3, seed=2).T
+    x, y = a.copy(), b.copy()
+    mean = lazy(lambda x, y, c: (x + y + c) / 3, x, y, given)
+    change([x, y], [(mean + Lazy.of(y)).node, (mean - Lazy.of(x)).node])
+    np.testing.assert_allclose(x, (a + b + given) / 3 + b, rtol=1e-5)
+    np.testing.assert_allclose(y, (a + b + given) / 3 - a, rtol=1e-5)
+
+
+def test_what_is_changed_is_an_argument_once():
+    x, y = draw(3), draw(3)
+    node = (Lazy.of(x) * Lazy.of(y)).node
+    text = Program(Node("array", x.dtype, value=x), node).text(IN_PLACE, changed=1)
+    assert "def loop(begin, end, numbers, x0, x1):" in text
+    assert text.count("x0[i] = t0") == text.count("[i] = ") == 1
+
+
+def test_a_change_follows_the_order_of_memory():
+    x, b = np.asfortranarray(draw(3, 4)), draw(3, 4, seed=1)
+    expected = x + b
+    change([x], [lazy(lambda x, b: x + b, x, b).node])
+    np.testing.assert_array_equal(x, expected)
+    nothing = draw(0, 3)
+    change([nothing], [(Lazy.of(nothing) * 2).node])
 
 
 def test_large_arrays_are_divided_among_threads():
