@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from minicnn import random
-from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.differentiable import Array, Gradients
+from minicnn.pointwise import pointwise
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SATURATED = -SELU_ALPHA * SELU_SCALE  # what selu(x) tends to for x to -infinity
 
 
-@differentiable
+@pointwise
 def keep(x: Array, /, mask: Array, scale: float) -> Array:
     """y = scale * x where the mask is set, else 0; a mask of channels holds for their values."""
     return x * (mask * x.dtype.type(scale))
@@ -27,6 +28,23 @@ def keep(x: Array, /, mask: Array, scale: float) -> Array:
 
 @keep.gradient(saves="")
 def _(dy: Array, y: Array, x: Array, *, mask: Array, scale: float) -> Gradients:
+    return lambda: keep(dy, mask, scale)
+
+
+@pointwise
+def keep_or_saturate(
+    x: Array, /, mask: Array, scale: float, saturated: float, shift: float
+) -> Array:
+    """y = scale * x where the mask is set, else the saturated value; everywhere plus a shift."""
+    number = x.dtype.type
+    return x * (mask * number(scale)) + (~mask * number(saturated) + number(shift))
+
+
+@keep_or_saturate.gradient(saves="")
+def _(
+    dy: Array, y: Array, x: Array, *,
+    mask: Array, scale: float, saturated: float, shift: float,
+) -> Gradients:  # fmt: skip
     return lambda: keep(dy, mask, scale)
 
 
@@ -48,8 +66,7 @@ def alpha_dropout_training(x: Any, p: float, channels: bool = False) -> Any:
         return x * 0.0
     mask = dropout_mask(_mask_shape(x.shape, channels), p)
     a = 1 / sqrt((1 - p) * (1 + p * SATURATED**2))
-    shift = (~mask - p) * (a * SATURATED)
-    return keep(x, mask, a) + shift.astype(x.dtype)
+    return keep_or_saturate(x, mask, a, a * SATURATED, -a * p * SATURATED)
 
 
 def _mask_shape(shape: tuple[int, ...], channels: bool) -> tuple[int, ...]:

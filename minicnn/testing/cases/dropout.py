@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from minicnn.nn import functional as F
-from minicnn.ops.dropout import keep
+from minicnn.ops.dropout import keep, keep_or_saturate
 from minicnn.testing.cases.case import Case, Shape, layer, repeatable
 
 MASK = np.array([[True, False, True], [False, False, True]])
@@ -25,12 +25,15 @@ ROWS = [
          lambda torch, x: x * torch.tensor(MASK) * 1.25),
     Case("keep", "mask of channels", lambda x: keep(x, CHANNELS, 2.0), ((2, 2, 3),),
          lambda torch, x: x * torch.tensor(CHANNELS) * 2.0),
+    Case("keep_or_saturate", "mask", lambda x: keep_or_saturate(x, MASK, 1.25, -0.5, 0.25),
+         ((2, 3),),
+         lambda torch, x: torch.where(torch.tensor(MASK), x * 1.25, -0.5 + 0 * x) + 0.25),
     drawn("keep", "dropout", (3, 4)),
     drawn("keep", "dropout1d", (2, 3, 2)),
     drawn("keep", "dropout2d", (2, 3, 2, 1)),
     drawn("keep", "dropout3d", (2, 2, 1, 2, 2)),
-    drawn("keep", "alpha_dropout", (3, 4)),
-    drawn("keep", "feature_alpha_dropout", (2, 3, 2)),
+    drawn("keep_or_saturate", "alpha_dropout", (3, 4)),
+    drawn("keep_or_saturate", "feature_alpha_dropout", (2, 3, 2)),
 ]  # fmt: skip
 
 LAYERS = [
