@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.bench.timing import Clock, turn
+from minicnn.bench.timing import Clock, settle, turn
 from minicnn_kernels.registry import can_compile
 from minicnn_kernels.threads import get_num_threads, parallel
 
@@ -50,9 +50,11 @@ def measure(clock: Clock = time.perf_counter) -> Roof:
     flops, compute = multiply_adds() if can_compile() else product()
     moved, stream = triad() if can_compile() else addition()
     compute(), stream()  # compiled now, if they have not been
-    return Roof(
+    roof = Roof(
         flops / min(turn(compute, SECONDS, clock)), moved / min(turn(stream, SECONDS, clock))
     )
+    settle()
+    return roof
 
 
 def multiply_adds() -> tuple[int, Callable[[], object]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from minicnn.bench.timing import Clock, turn
+from minicnn.bench.timing import Clock, settle, turn
 from minicnn.bench.work import Operands, Work
 from minicnn_kernels.arrays import Array, to_device
 
@@ -77,11 +77,14 @@ class Own:
         scratch = None
         if self.measures_memory and seconds - compiled < PATIENCE:
             scratch = scratch_bytes(self.built.call, sum(array.nbytes for array in result))
+        settle()
         return Started(samples, self.built.algorithms, compiled, scratch)
 
     def turn(self, seconds: float) -> list[float]:
         """Compute for about so long."""
-        return turn(self.built.call, seconds, self.clock)
+        times = turn(self.built.call, seconds, self.clock)
+        settle()
+        return times
 
     def stop(self) -> None:
         """Let go of the arrays."""

@@ -17,7 +17,7 @@ from minicnn.errors import UsageError
 Clock = Callable[[], float]
 
 ROUNDS = 5  # into which the least time of a contestant is divided
-REST = 0.03  # seconds: threads of OpenBLAS and OpenMP wait for work that long, busily
+IDLE_STEP, IDLE_SHARE, IDLE_STEPS = 0.005, 0.2, 100  # seconds; of them at work; how often to look
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,24 @@ def turn(call: Callable[[], Any], seconds: float, clock: Clock = time.perf_count
     return times
 
 
-def take_turns(
-    contestants: Sequence[Contestant], limits: Limits, rest: Callable[[float], None] = time.sleep
-) -> list[list[float]]:
+def settle(cpu: Clock = time.process_time, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait until no thread of this process is at work any more.
+
+    After a product of matrices the threads of OpenBLAS wait for the next one, busily, for about
+    0.1 s; those of OpenMP for some milliseconds.  Meanwhile the next contestant lacks a core.
+    """
+    for _ in range(IDLE_STEPS):
+        before = cpu()
+        sleep(IDLE_STEP)
+        if cpu() - before < IDLE_SHARE * IDLE_STEP:
+            return
+
+
+def take_turns(contestants: Sequence[Contestant], limits: Limits) -> list[list[float]]:
     """Return the seconds of all runs of each contestant, made in turns until all have enough."""
     times: list[list[float]] = [[] for _ in contestants]
     while not all(limits.enough(t) or limits.too_long(t) for t in times):
         for contestant, its_times in zip(contestants, times, strict=True):
             if not limits.too_long(its_times):
-                rest(REST)
                 its_times += contestant.turn(limits.min_time / ROUNDS)
     return times

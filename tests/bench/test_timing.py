@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minicnn.bench.timing import REST, Limits, take_turns, turn
+from minicnn.bench.timing import IDLE_STEPS, Limits, settle, take_turns, turn
 from minicnn.errors import UsageError
 
 
@@ -54,21 +54,31 @@ def test_a_turn_of_no_length_is_one_run(clock):
 
 
 def test_contestants_take_turns_until_all_have_enough(clock):
-    rests = []
     quick, slow = Runner(clock, "quick", 0.25), Runner(clock, "slow", 0.5)
-    times = take_turns([quick, slow], Limits(2.5, 4, 100.0), rests.append)
+    times = take_turns([quick, slow], Limits(2.5, 4, 100.0))
     assert clock.log[:7] == ["quick"] * 3 + ["slow"] * 2 + ["quick"] * 2
     assert [sum(t) >= 2.5 for t in times] == [True, True]
     assert times[0] == [0.25] * len(times[0])
     assert len(times[0]) > len(times[1]) >= 4
-    assert set(rests) == {REST}  # before each turn, so that no one else's threads still run
 
 
 def test_max_time_ends_what_is_too_slow_and_lets_the_others_go_on(clock):
     quick, slow = Runner(clock, "quick", 0.25), Runner(clock, "slow", 8.0)
-    times = take_turns([quick, slow], Limits(1.0, 10, 16.0), lambda _: None)
+    times = take_turns([quick, slow], Limits(1.0, 10, 16.0))
     assert times[1] == [8.0, 8.0]
     assert len(times[0]) >= 10
+
+
+def test_the_next_turn_waits_for_threads_that_wait_busily():
+    used, naps = iter([0.0, 0.01, 0.01, 0.015, 0.015, 0.0155]), []
+    settle(lambda: next(used), naps.append)
+    assert len(naps) == 3  # busy, busy, idle
+
+
+def test_it_does_not_wait_for_ever():
+    used, naps = iter(range(1000)), []
+    settle(lambda: next(used), naps.append)
+    assert len(naps) == IDLE_STEPS
 
 
 def test_nobody_takes_no_time():
