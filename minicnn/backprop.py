@@ -132,6 +132,9 @@ class _Pending:
             self.value, self.ours = value, ours
         elif self.ours:
             self.value += value
+        elif ours and not isinstance(self.value, Tensor):
+            value += self.value
+            self.value, self.ours = value, True
         else:
             self.value, self.ours = self.value + value, not isinstance(value, Tensor)
 

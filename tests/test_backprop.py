@@ -780,3 +780,34 @@ def test_backward_needs_something_that_requires_grad():
 def test_backward_of_several_values_needs_a_gradient():
     with pytest.raises(ShapeError, match=r"shape \(2,\) needs gradient"):
         (leaf([1.0, 2.0]) * 2).backward()
+
+
+@pytest.mark.parametrize("first", ["passed on", "computed"])
+def test_parts_of_a_gradient_add_up_without_touching_what_is_passed_on(first):
+    """A sum passes the same array to both operands; a product makes a new one."""
+    x = minicnn.ones(3, requires_grad=True)
+    a, b = (x, x * 2) if first == "passed on" else (x * 2, x)
+    z = x * 4
+    y = (a + b) + z
+    seed = np.array([1.0, 2.0, 3.0], np.float32)
+    seen = []
+    z.register_hook(lambda gradient: seen.append(gradient.array))
+    y.backward(minicnn.Tensor(seed))
+    np.testing.assert_array_equal(x.grad.array, [7, 14, 21])
+    np.testing.assert_array_equal(seed, [1, 2, 3])
+    np.testing.assert_array_equal(seen[0], [1, 2, 3])
+
+
+def test_what_a_gradient_function_makes_may_be_added_to():
+    """Memory grows by one array, not by one for each use."""
+    x = minicnn.ones(200_000, requires_grad=True)
+    y = x + x.exp()
+    for _ in range(8):
+        y = y + x.exp()
+    seed = minicnn.ones(200_000)
+    tracemalloc.start()
+    y.backward(seed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(x.grad.array, 1 + 9 * np.e, rtol=1e-6)
+    assert peak < 4.5 * x.array.nbytes

@@ -13,14 +13,23 @@ from minicnn.nn.utils.clip_grad import (
     get_total_norm,
 )
 from minicnn.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
-from minicnn.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
+from minicnn.nn.utils.fusion import (
+    fuse_all_bn_eval,
+    fuse_conv_bn_eval,
+    fuse_conv_bn_weights,
+    fuse_linear_bn_eval,
+    fuse_linear_bn_weights,
+)
 
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "fuse_all_bn_eval",
     "fuse_conv_bn_eval",
     "fuse_conv_bn_weights",
+    "fuse_linear_bn_eval",
+    "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
     "parametrizations",

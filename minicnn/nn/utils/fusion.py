@@ -1,15 +1,88 @@
-"""Batch normalisation with fixed statistics is linear: it can become part of the convolution."""
+"""Batch norm with fixed statistics is linear: it can become part of the layer before it."""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from typing import Any
 
 import numpy as np
 
+from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError
+from minicnn.nn.layers.convolution import Conv1d, Conv2d, Conv3d
+from minicnn.nn.layers.linear import Identity, Linear
+from minicnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Parameter
 from minicnn.tensor import Tensor
+
+LAYERS = (Conv1d, Conv2d, Conv3d, Linear)
+NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+
+
+def fuse_all_bn_eval(model: Module, *inputs: Any) -> Module:
+    """Return a copy of a model for evaluation, its batch norms built into the layers before them.
+
+    Which layer's result a batch norm takes is seen by running the copy on `inputs`, which may be
+    small.  A batch norm stays if it follows something else, or if either is called several times.
+
+    >>> import minicnn
+    >>> from minicnn import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+    >>> fuse_all_bn_eval(model, minicnn.rand(1, 1, 4, 4))
+    Sequential(
+      (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
+      (1): Identity()
+      (2): ReLU()
+    )
+
+    Raises:
+        ArgumentError: the fused model computes something else, because the result of a fused layer
+            is used elsewhere too.
+    """
+    fused = copy.deepcopy(model).eval()
+    made: dict[int, tuple[Module, Any]] = {}  # by the id of its result: the layer and the result
+    pairs: list[tuple[Module, Module]] = []
+    calls: Counter[Module] = Counter()
+
+    def watch(module: Module, inputs: tuple[Any, ...], result: Any) -> None:
+        calls[module] += 1
+        if isinstance(module, LAYERS):
+            made[id(result)] = (module, result)
+        elif id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    watched = [module for module in fused.modules() if isinstance(module, (*LAYERS, *NORMS))]
+    handles = [module.register_forward_hook(watch) for module in watched]
+    with no_grad():
+        expected = fused(*inputs)
+    for handle in handles:
+        handle.remove()
+    for layer, bn in pairs:
+        if calls[layer] == calls[bn] == 1 and bn.running_mean is not None:
+            layer.weight, layer.bias = _fused_weights(layer, bn)
+            _replace(fused, bn, Identity())
+    with no_grad():
+        found = fused(*inputs)
+    if not np.allclose(found.array, expected.array, rtol=1e-3, atol=1e-3 * _largest(expected)):
+        raise ArgumentError(
+            "fuse_all_bn_eval: the fused model computes something else; does it use the result of "
+            "a convolution in another place than the batch norm after it?"
+        )
+    return fused
+
+
+def _replace(model: Module, old: Module, new: Module) -> None:
+    """Put a module where another was, wherever that is."""
+    for module in model.modules():
+        for name, child in module._modules.items():
+            if child is old:
+                module._modules[name] = new
+
+
+def _largest(x: Tensor) -> float:
+    return float(np.abs(x.array).max(initial=0.0))
 
 
 def fuse_conv_bn_eval(conv: Module, bn: Module, transpose: bool = False) -> Module:
@@ -20,16 +93,48 @@ def fuse_conv_bn_eval(conv: Module, bn: Module, transpose: bool = False) -> Modu
     Raises:
         ArgumentError: one of them is in training, or bn keeps no running statistics.
     """
-    if conv.training or bn.training:
-        raise ArgumentError("fuse_conv_bn_eval: call .eval() on both first")
+    return _fuse_eval("fuse_conv_bn_eval", conv, bn, transpose)
+
+
+def fuse_linear_bn_eval(linear: Module, bn: Module) -> Module:
+    """Return a copy of a linear layer that computes bn(linear(x)), both in evaluation.
+
+    Raises:
+        ArgumentError: one of them is in training, or bn keeps no running statistics.
+    """
+    return _fuse_eval("fuse_linear_bn_eval", linear, bn)
+
+
+def _fuse_eval(op: str, layer: Module, bn: Module, transpose: bool = False) -> Module:
+    if layer.training or bn.training:
+        raise ArgumentError(f"{op}: call .eval() on both first")
     if bn.running_mean is None:
-        raise ArgumentError("fuse_conv_bn_eval: bn has no running statistics to fuse")
-    fused = copy.deepcopy(conv)
-    fused.weight, fused.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias,
+        raise ArgumentError(f"{op}: bn has no running statistics to fuse")
+    fused = copy.deepcopy(layer)
+    fused.weight, fused.bias = _fused_weights(layer, bn, transpose)
+    return fused
+
+
+def _fused_weights(
+    layer: Module, bn: Module, transpose: bool = False
+) -> tuple[Parameter, Parameter]:
+    return fuse_conv_bn_weights(
+        layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias,
         transpose,
     )  # fmt: skip
-    return fused
+
+
+def fuse_linear_bn_weights(
+    linear_w: Tensor,
+    linear_b: Tensor | None,
+    bn_rm: Tensor,
+    bn_rv: Tensor,
+    bn_eps: float,
+    bn_w: Tensor | None,
+    bn_b: Tensor | None,
+) -> tuple[Parameter, Parameter]:
+    """Return weight and bias of a linear layer with the normalisation of its result built in."""
+    return fuse_conv_bn_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b)
 
 
 def fuse_conv_bn_weights(
