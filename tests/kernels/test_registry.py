@@ -120,7 +120,7 @@ def test_use_algorithms_does_not_reach_other_threads(scale):
     ("names", "message"),
     [
         ({"conv3d": "loops"}, "unknown kernel 'conv3d'; there are .*conv"),
-        ({"conv": "fast"}, "conv: unknown algorithm 'fast'; there are .*im2col, loops"),
+        ({"conv": "fast"}, "conv: unknown algorithm 'fast'; there are .*im2col, .*loops"),
     ],
 )
 def test_use_algorithms_refuses_unknown_names(names, message):

@@ -16,8 +16,6 @@ Paper: Goto, van de Geijn 2008, "Anatomy of high-performance matrix multiplicati
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from minicnn_kernels.arrays import Array
@@ -26,8 +24,11 @@ from minicnn_kernels.cpu.vector import (
     ROWS,
     VECTOR_BYTES,
     VECTORS,
+    copy,
+    copy_row,
     half_tile_product,
     tile_product,
+    transpose_square,
 )
 from minicnn_kernels.cpu.workspace import workspace
 from minicnn_kernels.threads import get_num_threads, parallel
@@ -51,6 +52,13 @@ def tile_columns(c):
     return VECTORS * VECTOR_BYTES // c.itemsize
 
 
+@jit(inline=True)
+def scratch(c):
+    """Return room for a packed block of a, and for a tile, of values as those of c."""
+    block = np.empty((ROW_BLOCK + ROWS) * ROW_BYTES // c.itemsize, c.dtype)
+    return block, np.empty(ROWS * tile_columns(c), c.dtype)
+
+
 @jit()
 def pack_a(a, at, row_step, depth_step, rows, depth, packed):
     """Copy a block of a; return the steps between its rows and terms in `packed`.
@@ -69,27 +77,35 @@ def pack_a(a, at, row_step, depth_step, rows, depth, packed):
 
 @jit()
 def pack_b(b, at, depth_step, column_step, depth, columns, packed, at_packed):
-    """Copy a panel of b, zeros beyond its columns: packed[k, j] = b[k, j]."""
+    """Copy a panel of b, zeros beyond its columns: packed[k, j] = b[k, j]; one step must be 1."""
     width = tile_columns(b)
     target = packed[at_packed : at_packed + depth * width]
     if columns < width:
         target[:] = 0
-    if column_step == 1:
+    if column_step == 1 and columns == width:
+        for k in range(depth):
+            copy_row(b, at + k * depth_step, target, k * width)
+    elif column_step == 1:
         for k in range(depth):
             copy(b, at + k * depth_step, target, k * width, columns)
     else:
-        for j in range(columns):
-            for k in range(depth):
-                target[k * width + j] = b[at + k * depth_step + j * column_step]
+        transpose(b, at, column_step, columns, depth, target, 0, width)
 
 
-@jit(inline=True)
-def copy(source, at_source, target, at_target, count):
-    """target[i] = source[i], from the given places on."""
-    a = source[at_source : at_source + count]
-    b = target[at_target : at_target + count]
-    for i in range(count):
-        b[i] = a[i]
+@jit()
+def transpose(source, at_source, source_step, rows, columns, target, at_target, target_step):
+    """target[j, i] = source[i, j], rows being as far apart as the steps say."""
+    lanes = VECTOR_BYTES // source.itemsize
+    for i in range(0, rows, lanes):
+        for j in range(0, columns, lanes):
+            here = at_source + i * source_step + j
+            there = at_target + j * target_step + i
+            if i + lanes <= rows and j + lanes <= columns:
+                transpose_square(source, here, source_step, target, there, target_step)
+            else:
+                for m in range(min(lanes, rows - i)):
+                    for n in range(min(lanes, columns - j)):
+                        target[there + n * target_step + m] = source[here + m * source_step + n]
 
 
 @jit()
@@ -175,7 +191,7 @@ def _add_product(a: Array, b: Array, c: Array, accumulate: bool) -> None:
     count = panels if by_columns else tiles
     grain = max(1, 2**20 * count // max(1, rows * depth * columns))
     arguments = (*_flat(a), rows, depth, packed, columns, c.reshape(-1), accumulate, by_columns)
-    parallel(_multiply_part, count, *arguments, grain=grain)
+    parallel(_multiply_rows, count, *arguments, grain=grain)
 
 
 def _flat(a: Array) -> tuple[Array, int, int]:
@@ -197,19 +213,13 @@ def _pack_panels(begin, end, b, depth_step, column_step, depth, columns, packed)
         )  # fmt: skip
 
 
-def _multiply_part(begin: int, end: int, a: Array, *arguments: Any) -> None:
-    block = workspace("gemm a", (ROW_BLOCK + ROWS) * ROW_BYTES // a.itemsize, a.dtype)
-    tile = workspace("gemm tile", ROWS * VECTORS * VECTOR_BYTES // a.itemsize, a.dtype)
-    _multiply_rows(begin, end, block, tile, a, *arguments)
-
-
 @jit()
 def _multiply_rows(
-    begin, end, block, tile, a, row_step, depth_step, rows, depth, packed, columns, c, accumulate,
-    by_columns,
-):  # fmt: skip
+    begin, end, a, row_step, depth_step, rows, depth, packed, columns, c, accumulate, by_columns
+):
     """Compute the part of c from one tile of rows, or panel of columns, to another."""
     width = tile_columns(c)
+    block, tile = scratch(c)
     first_row, last_row, first, last = begin * ROWS, min(end * ROWS, rows), 0, columns
     if by_columns:
         first_row, last_row, first, last = 0, rows, begin * width, min(end * width, columns)

@@ -18,6 +18,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -61,7 +62,7 @@ def _tile_product(vectors: int) -> Callable[..., None]:
                 arguments
             )
             a_start, b_start, c_start = (
-                builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+                _place(context, builder, kind, array, at)
                 for kind, array, at in ((a, a_, at_a), (b, b_, at_b), (c, c_, at_c))
             )
             number = context.get_value_type(c.dtype)
@@ -152,8 +153,7 @@ def _store(
             here = _moved(builder, place, j * lanes)
             if add:
                 value = builder.fadd(value, _load(builder, here, value.type))
-            store = builder.store(value, builder.bitcast(here, value.type.as_pointer()))
-            store.align = _bytes_of(value.type.element)
+            _store_vector(builder, value, here)
         place = builder.gep(place, [step])
 
 
@@ -167,6 +167,11 @@ def _load(builder: Any, place: Any, vector: Any) -> Any:
     return load
 
 
+def _store_vector(builder: Any, value: Any, place: Any) -> None:
+    store = builder.store(value, builder.bitcast(place, value.type.as_pointer()))
+    store.align = _bytes_of(value.type.element)
+
+
 def _bytes_of(number: Any) -> int:
     return 4 if isinstance(number, ir.FloatType) else 8
 
@@ -175,9 +180,113 @@ def _splat(builder: Any, value: Any, vector: Any) -> Any:
     """Return a vector with the value in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
-    return builder.shuffle_vector(one, undefined, lanes)
+    return builder.shuffle_vector(one, undefined, _lanes([0] * vector.count))
 
 
 tile_product = _tile_product(VECTORS)
 half_tile_product = _tile_product(VECTORS // 2)
+
+
+@intrinsic
+def copy(
+    typing: Any, source: Any, at_source: Any, target: Any, at_target: Any, count: Any
+) -> Any:  # fmt: skip
+    """target[at_target + i] = source[at_source + i] for 0 <= i < count; no slices to pay for."""
+    n = types.intp
+    signature = types.void(source, n, target, n, n)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source_, at_source, target_, at_target, count = arguments
+        here = _place(context, builder, source, source_, at_source)
+        there = _place(context, builder, target, target_, at_target)
+        size = _bytes_of(context.get_value_type(source.dtype))
+        cgutils.raw_memcpy(builder, there, here, count, size)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def copy_row(typing: Any, source: Any, at_source: Any, target: Any, at_target: Any) -> Any:
+    """Copy as many values as a tile has columns."""
+    signature = types.void(source, types.intp, target, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source_, at_source, target_, at_target = arguments
+        here = _place(context, builder, source, source_, at_source)
+        there = _place(context, builder, target, target_, at_target)
+        number = context.get_value_type(source.dtype)
+        vector = ir.VectorType(number, VECTOR_BYTES // _bytes_of(number))
+        row = [
+            _load(builder, _moved(builder, here, j * vector.count), vector) for j in range(VECTORS)
+        ]
+        for j, value in enumerate(row):
+            _store_vector(builder, value, _moved(builder, there, j * vector.count))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def clear(typing: Any, target: Any, at: Any, count: Any) -> Any:
+    """target[at + i] = 0 for 0 <= i < count."""
+    signature = types.void(target, types.intp, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target_, at, count = arguments
+        there = _place(context, builder, target, target_, at)
+        size = _bytes_of(context.get_value_type(target.dtype))
+        cgutils.memset(builder, there, builder.mul(count, count.type(size)), 0)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    """Return the address of the value `at` of an array."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+
+
+@intrinsic
+def transpose_square(
+    typing: Any, source: Any, at_source: Any, source_step: Any,
+    target: Any, at_target: Any, target_step: Any,
+) -> Any:  # fmt: skip
+    """target[j, i] = source[i, j] for as many rows and columns as a vector has lanes.
+
+    In step h = 1, 2, 4, ... rows i and i + h exchange the values whose columns differ from the row
+    in the bit h.
+    """
+    n = types.intp
+    signature = types.void(source, n, n, target, n, n)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source_, at_source, source_step, target_, at_target, target_step = arguments
+        here = _place(context, builder, source, source_, at_source)
+        there = _place(context, builder, target, target_, at_target)
+        number = context.get_value_type(source.dtype)
+        lanes = VECTOR_BYTES // _bytes_of(number)
+        vector = ir.VectorType(number, lanes)
+        rows = []
+        for _ in range(lanes):
+            rows.append(_load(builder, here, vector))
+            here = builder.gep(here, [source_step])
+        h = 1
+        while h < lanes:
+            upper = _lanes([j if not j & h else lanes + j - h for j in range(lanes)])
+            lower = _lanes([j + h if not j & h else lanes + j for j in range(lanes)])
+            for i in (i for i in range(lanes) if not i & h):
+                a, b = rows[i], rows[i + h]
+                rows[i] = builder.shuffle_vector(a, b, upper)
+                rows[i + h] = builder.shuffle_vector(a, b, lower)
+            h *= 2
+        for row in rows:
+            _store_vector(builder, row, there)
+            there = builder.gep(there, [target_step])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _lanes(numbers: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)

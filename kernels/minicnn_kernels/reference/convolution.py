@@ -88,6 +88,42 @@ def _products(
                 yield n, o, i, c, a, pixel
 
 
+# --- what a call costs, in estimated nanoseconds on two cores -------------------------------------
+
+
+def forward_products(
+    x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, **settings: Any
+) -> int:
+    """Count the products in y: each weight meets a pixel for each result of its filter."""
+    windows = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    return int(len(x) * prod(windows.output) * w.size)
+
+
+def input_products(dy: Array, w: Array, **settings: Any) -> int:
+    """Count the products in dx."""
+    return int(len(dy) * prod(dy.shape[2:]) * w.size)
+
+
+def weight_products(x: Array, dy: Array, *, size: Sides, groups: int, **settings: Any) -> int:
+    """Count the products in dw."""
+    return int(dy.size * (x.shape[1] // groups) * prod(size))
+
+
+def im2col_cost(x: Array, w: Array, **settings: Any) -> float:
+    """NumPy's calls, and 40 products in a nanosecond."""
+    return 40_000 + forward_products(x, w, **settings) / 40
+
+
+def im2col_input_cost(dy: Array, w: Array, **settings: Any) -> float:
+    """As forward."""
+    return 40_000 + input_products(dy, w) / 40
+
+
+def im2col_weight_cost(x: Array, dy: Array, **settings: Any) -> float:
+    """As forward."""
+    return 40_000 + weight_products(x, dy, **settings) / 40
+
+
 # --- im2col: every window becomes a column, and the sum one matrix product ------------------------
 #
 # These matrices want the images last: for one filter cell and one row of the result, the values of
@@ -96,11 +132,7 @@ def _products(
 # the strides differ, and element-wise operations keep them for the next convolution.
 
 
-def _im2col_cost(*arrays: Array, **settings: Any) -> float:
-    return 1.0
-
-
-@conv.algorithm("im2col", cost=_im2col_cost)
+@conv.algorithm("im2col", cost=im2col_cost)
 def conv_im2col(
     x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -115,7 +147,7 @@ def conv_im2col(
     return _images_first(y)
 
 
-@conv_weight.algorithm("im2col", cost=_im2col_cost)
+@conv_weight.algorithm("im2col", cost=im2col_weight_cost)
 def conv_weight_im2col(
     x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -130,7 +162,7 @@ def conv_weight_im2col(
     return dw
 
 
-@conv_input.algorithm("im2col", cost=_im2col_cost)
+@conv_input.algorithm("im2col", cost=im2col_input_cost)
 def conv_input_im2col(
     dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -237,7 +269,8 @@ def _flipped_filter_cost(
     dy: Array, w: Array, *, stride: Sides, groups: int, **settings: Any
 ) -> float:
     """Gathering windows of dy against scattering windows of dx: compare their channels."""
-    return float(dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups))
+    ratio: float = dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups)
+    return ratio * im2col_input_cost(dy, w)
 
 
 @conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
@@ -285,3 +318,56 @@ def _spread(
     spread = np.zeros_like(dy, shape=(dy.shape[1], *extent, dy.shape[0]), order="C")
     spread[:, *target] = _images_last(dy)[:, *source]
     return _images_first(spread)
+
+
+# --- compiled: the windows copied into the matrix product, block by block -------------------------
+#
+# A block of results has at least half a tile of columns, 16 filters of a group; what is missing
+# is computed for nothing.  To start, and perhaps to load, compiled code costs what NumPy does with
+# a million products.
+
+
+def _filled(columns: int) -> int:
+    return -(-columns // 16) * 16
+
+
+def implicit_gemm_cost(x: Array, w: Array, *, groups: int, **settings: Any) -> float:
+    """120 products in a nanosecond, and the filters to put in order."""
+    filters = max(1, len(w) // groups)
+    products = forward_products(x, w, **settings)
+    return float(65_000 + products * _filled(filters) / filters / 120 + w.size / 4)
+
+
+def implicit_gemm_input_cost(dy: Array, w: Array, **settings: Any) -> float:
+    """As forward, with the channels as results."""
+    channels = max(1, w.shape[1])
+    filled = _filled(channels) / channels
+    return float(65_000 + input_products(dy, w) * filled / 120 + w.size / 4)
+
+
+def implicit_gemm_weight_cost(x: Array, dy: Array, *, groups: int, **settings: Any) -> float:
+    """As forward."""
+    filters = max(1, dy.shape[1] // groups)
+    products = weight_products(x, dy, groups=groups, **settings)
+    return float(65_000 + products * _filled(filters) / filters / 120)
+
+
+def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
+    return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
+
+
+conv.compiled(
+    "implicit_gemm", "convolution.conv",
+    "y[p,o] = sum_e windows[p,e] * w[e,o]: blocks of windows times filters.",
+    cost=implicit_gemm_cost, serves=_serves_floats,
+)  # fmt: skip
+conv_input.compiled(
+    "implicit_gemm", "convolution.conv_input",
+    "dx[p,c] = sum_e windows of dy[p,e] * w[e,c], for the pixels of a phase.",
+    cost=implicit_gemm_input_cost, serves=_serves_floats,
+)  # fmt: skip
+conv_weight.compiled(
+    "implicit_gemm", "convolution.conv_weight",
+    "dw[e,o] = sum_p windows[p,e] * dy[p,o]: blocks of windows times gradients.",
+    cost=implicit_gemm_weight_cost, serves=_serves_floats,
+)  # fmt: skip

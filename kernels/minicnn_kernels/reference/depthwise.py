@@ -22,7 +22,14 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Sides, Windows
-from minicnn_kernels.reference.convolution import conv, conv_input, conv_weight
+from minicnn_kernels.reference.convolution import (
+    conv,
+    conv_input,
+    conv_weight,
+    im2col_cost,
+    im2col_input_cost,
+    im2col_weight_cost,
+)
 
 SMALL = 2**15
 """Values up to which compiled code is not worth its start."""
@@ -36,9 +43,17 @@ def _one_result_per_channel(x: Array, dy: Array, *, groups: int, **settings: Any
     return bool(x.shape[1] == dy.shape[1] == groups)
 
 
-def _cost(*arrays: Array, stride: Sides, **settings: Any) -> float:
+def _cost(x: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
     """Of the windows computed the stride drops all but one in prod(stride)."""
-    return 0.1 * prod(stride)
+    return 0.1 * prod(stride) * im2col_cost(x, w, stride=stride, **settings)
+
+
+def _input_cost(dy: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
+    return 0.1 * prod(stride) * im2col_input_cost(dy, w)
+
+
+def _weight_cost(x: Array, dy: Array, *, stride: Sides, **settings: Any) -> float:
+    return 0.1 * prod(stride) * im2col_weight_cost(x, dy, **settings)
 
 
 @conv.algorithm("depthwise", cost=_cost, serves=_one_filter_per_channel)
@@ -53,7 +68,7 @@ def conv_depthwise(
     return _taken(y, windows, windows.starts, len(x))
 
 
-@conv_input.algorithm("depthwise", cost=_cost, serves=_one_filter_per_channel)
+@conv_input.algorithm("depthwise", cost=_input_cost, serves=_one_filter_per_channel)
 def conv_input_depthwise(
     dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -66,7 +81,7 @@ def conv_input_depthwise(
     return _taken(dx, windows, windows.inside, len(dy))
 
 
-@conv_weight.algorithm("depthwise", cost=_cost, serves=_one_result_per_channel)
+@conv_weight.algorithm("depthwise", cost=_weight_cost, serves=_one_result_per_channel)
 def conv_weight_depthwise(
     x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -135,8 +150,21 @@ def _sum_over_cells(seen: Array, w: Array) -> Array:
 # --- compiled: several filters per channel, too ---------------------------------------------------
 
 
-def _compiled_cost(first: Array, *others: Array, **settings: Any) -> float:
+def _share(first: Array) -> float:
+    """Return the cost as a share of im2col's."""
     return 0.05 if first.size > SMALL else 2.0
+
+
+def _compiled_cost(x: Array, w: Array, **settings: Any) -> float:
+    return _share(x) * im2col_cost(x, w, **settings)
+
+
+def _compiled_input_cost(dy: Array, w: Array, **settings: Any) -> float:
+    return _share(dy) * im2col_input_cost(dy, w)
+
+
+def _compiled_weight_cost(x: Array, dy: Array, **settings: Any) -> float:
+    return _share(x) * im2col_weight_cost(x, dy, **settings)
 
 
 def _serves_filters(array: Array, w: Array, **settings: Any) -> bool:
@@ -159,10 +187,10 @@ conv.compiled(
 conv_input.compiled(
     "depthwise_direct", "depthwise.conv_input_depthwise",
     "dx[n,q,c] = sum_a dy[n,i,c] * w[a,c] over the windows i with i*s + a*d - p = q.",
-    cost=_compiled_cost, serves=_serves_filters,
+    cost=_compiled_input_cost, serves=_serves_filters,
 )  # fmt: skip
 conv_weight.compiled(
     "depthwise_direct", "depthwise.conv_weight_depthwise",
     "dw[a,c] = sum_ni x[n, i*s + a*d - p, c] * dy[n,i,c].",
-    cost=_compiled_cost, serves=_serves_results,
+    cost=_compiled_weight_cost, serves=_serves_results,
 )  # fmt: skip

@@ -1,0 +1,463 @@
+"""Convolution as a matrix product whose matrix of windows is never stored: implicit GEMM.
+
+With the channels last in memory, what a row of a window sees lies side by side: KW * C values, a
+"run".  So a block of windows is copied run by run into the packed block of the matrix product, and
+what a filter sees are `depth` = runs * values of a run terms of a sum:
+
+    y[n,i,j,o] = sum_e windows[n,i,j,e] * w[e,o]        e = (a, b, c), in the order of the runs
+
+The gradient by x is the same sum over dy: the pixels whose places leave the same remainders by the
+stride, a "phase", see the same cells of the kernel, each at the same distance in dy.  In the
+gradient by w the same windows are the rows, and the sum goes over all pixels.
+
+Images have three sides here; missing ones have one pixel.
+
+Paper: Chetlur et al. 2014, arXiv:1410.0759, "cuDNN: efficient primitives for deep learning".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.cpu.gemm import (
+    DEPTH_BYTES,
+    ROW_BLOCK,
+    ROW_BYTES,
+    multiply_block,
+    pack_b,
+    scratch,
+    tile_columns,
+    transpose,
+)
+from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, clear, copy, transpose_square
+from minicnn_kernels.cpu.workspace import workspace
+from minicnn_kernels.geometry import Sides, output_size
+from minicnn_kernels.threads import get_num_threads, parallel
+
+GRAIN = 2**20
+"""Multiply-adds worth another thread."""
+
+DIRECT_BYTES = 1024
+"""How far apart pixels may lie to be read where they are: columns of far ones share few places in
+the cache."""
+
+SMALL_SUMS = 2**17
+"""Values of a weight gradient that each thread sums up for itself, over its own pixels."""
+
+# --- which pixels a result sees -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Side:
+    """Along one side, tap t of result i sees pixel i*step + places[t], through cell cells[t]."""
+
+    image: int
+    results: int
+    step: int = 1
+    cells: Sides = (0,)
+    places: Sides = (0,)
+
+
+@lru_cache(1024)
+def _forward_plan(
+    size: Sides, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides,
+    channels: int, groups: int,
+) -> Plan:  # fmt: skip
+    """Result i sees i*s + a*d - p."""
+    sides = [
+        Side(n, output_size(n, k, s, p, d), s, tuple(range(k)), tuple(a * d - p for a in range(k)))
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    ]
+    return Plan(sides, kernel, channels, groups)
+
+
+@lru_cache(1024)
+def _input_plans(
+    size: Sides, results: Sides, kernel: Sides, stride: Sides, padding: Sides, dilation: Sides,
+    filters: int, groups: int,
+) -> list[tuple[tuple[slice, ...], Plan]]:  # fmt: skip
+    """Return for each phase where its pixels lie, and what they see of dy."""
+    geometry = list(zip(size, results, kernel, stride, padding, dilation, strict=True))
+    plans = []
+    for phases in product(*(range(min(s, n)) for s, n in zip(stride, size, strict=True))):
+        sides = [_phase_side(side, phase) for side, phase in zip(geometry, phases, strict=True)]
+        where = tuple(slice(phase, None, s) for phase, s in zip(phases, stride, strict=True))
+        plans.append((where, Plan(sides, kernel, filters, groups)))
+    return plans
+
+
+def _phase_side(geometry: tuple[int, ...], phase: int) -> Side:
+    """Pixel phase + i*s of dx sees result i + (phase + p - a*d) / s, where s divides it."""
+    size, results, kernel, stride, padding, dilation = geometry
+    cells = [a for a in reversed(range(kernel)) if (phase + padding - a * dilation) % stride == 0]
+    places = tuple((phase + padding - a * dilation) // stride for a in cells)
+    return Side(results, -(-(size - phase) // stride), 1, tuple(cells), places)
+
+
+class Plan:
+    """The runs of a window, for groups of `channels`, and what the kernels must know of the sides.
+
+    Attributes:
+        runs: where each starts, by side: (runs, 3).
+        run: how many values each has.
+        cells: the cells of the kernel, in the order of the runs.
+    """
+
+    def __init__(self, sides: list[Side], kernel: Sides, channels: int, groups: int) -> None:
+        self.channels, self.groups = channels, groups
+        self.sides = [Side(1, 1)] * (3 - len(sides)) + sides
+        first, second, last = self.sides
+        together = groups == 1 and all(np.diff(last.places) == 1)
+        starts = last.places[:1] if together else last.places
+        self.runs = np.array(list(product(first.places, second.places, starts)), np.int64)
+        self.run = channels * (len(last.places) if together else 1)
+        self.depth = channels * prod(len(side.cells) for side in sides)
+        self.n_cells = prod(kernel)
+        every_cell = np.arange(self.n_cells).reshape(kernel)
+        self.cells = every_cell[np.ix_(*(side.cells for side in sides))].reshape(-1)
+        self.image = tuple(side.image for side in self.sides)
+        self.results = tuple(side.results for side in self.sides)
+        self.steps = tuple(side.step for side in self.sides)
+
+    def terms(self, turned: bool) -> Array:
+        """Return the term of the sum, e, of each value that lies in a line of w; -1 for none.
+
+        A line is all of a filter, (channel, cell), or where w is turned a channel of it, (cell).
+        """
+        places = np.full(self.n_cells, -1)
+        places[self.cells] = np.arange(len(self.cells)) * self.channels
+        if turned:
+            return places
+        terms = places + np.arange(self.channels)[:, None]
+        return np.where(places < 0, -1, terms).reshape(-1)
+
+    @property
+    def direct(self) -> bool:
+        """Whether the windows are the pixels themselves."""
+        return bool(self.depth == self.channels and self.image == self.results) and all(
+            side.places == (0,) and side.step == 1 for side in self.sides
+        )
+
+    @property
+    def geometry(self) -> tuple[Any, ...]:
+        """What `_pack_windows` needs."""
+        return (
+            self.image, self.results, self.steps, self.runs.reshape(-1, 3), self.run,
+            self.channels, self.groups, self.depth,
+        )  # fmt: skip
+
+
+# --- the three convolutions -----------------------------------------------------------------------
+
+
+def conv(
+    x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int,
+    bias: Array | None = None, relu: bool = False,
+) -> Array:  # fmt: skip
+    """y[n,i,j,o] = sum_e windows[n,i,j,e] * w[e,o], the windows copied block by block."""
+    n_filters, channels, *kernel = w.shape
+    plan = _forward_plan(x.shape[2:], tuple(kernel), stride, padding, dilation, channels, groups)
+    y = np.empty((len(x), *plan.results[3 - len(kernel) :], n_filters), x.dtype)
+    _sum_windows(plan, x, w, False, y, y, bias, relu)
+    return np.moveaxis(y, -1, 1)
+
+
+def conv_input(
+    dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
+) -> Array:
+    """dx[n,k,l,c] = sum_e windows of dy[n,k,l,e] * w[e,c], for pixels of one phase at a time."""
+    n_filters, channels, *kernel = w.shape
+    dx = np.empty((len(dy), *size, channels * groups), dy.dtype)
+    dy = np.moveaxis(channels_last(dy), -1, 1)
+    plans = _input_plans(
+        size, dy.shape[2:], tuple(kernel), stride, padding, dilation, n_filters // groups, groups
+    )
+    for where, plan in plans:
+        _sum_windows(plan, dy, w, True, dx, dx[:, *where])
+    return np.moveaxis(dx, -1, 1)
+
+
+def conv_weight(
+    x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
+) -> Array:
+    """dw[e,o] = sum_nij windows[n,i,j,e] * dy[n,i,j,o], the windows copied block by block."""
+    channels, n_filters = x.shape[1] // groups, dy.shape[1]
+    plan = _forward_plan(x.shape[2:], size, stride, padding, dilation, channels, groups)
+    dw = np.empty((n_filters, channels, *size), x.dtype)
+    pixels, filters = dy.size // max(1, n_filters), n_filters // groups
+    if 0 in (pixels, dw.size):
+        dw[...] = 0
+        return dw
+    parts = min(get_num_threads(), pixels) if plan.depth * n_filters <= SMALL_SUMS else 1
+    sums = workspace("conv sums", parts * plan.depth * n_filters, x.dtype)
+    tiles = parts * groups * -(-plan.depth // ROWS)
+    direct = plan.direct and x.shape[1] * x.itemsize <= DIRECT_BYTES
+    parallel(
+        _sum_tiles, tiles, channels_last(x).reshape(-1), channels_last(dy).reshape(-1), sums, parts,
+        pixels, filters, direct, plan.geometry,
+        grain=1 + GRAIN * tiles // (plan.depth * pixels * filters * groups),
+    )  # fmt: skip
+    squares = -(-plan.depth // (VECTOR_BYTES // x.itemsize))
+    parallel(
+        _gather_filters, squares, sums, parts, plan.depth, filters, groups, plan.terms(False),
+        dw.reshape(-1), grain=1 + 2**12 // n_filters,
+    )  # fmt: skip
+    return dw
+
+
+def channels_last(x: Array) -> Array:
+    """Return images (N, C, ...) as a contiguous array (N, ..., C); a copy if they are no such."""
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+# --- the sum over a window ------------------------------------------------------------------------
+
+
+def _sum_windows(
+    plan: Plan, x: Array, w: Array, turned: bool, whole: Array, part: Array,
+    bias: Array | None = None, relu: bool = False,
+) -> None:  # fmt: skip
+    """Compute results (N, ..., O), a part of a whole array.
+
+    Args:
+        turned: whether the channels of w are the results, its filters terms of the sum.
+    """
+    columns = part.shape[-1] // plan.groups
+    if plan.depth == 0 or 0 in part.shape:
+        part[...] = 0
+        return
+    width = VECTORS * VECTOR_BYTES // x.itemsize
+    panels = -(-columns // width)
+    packed = workspace("conv filters", plan.groups * panels * width * plan.depth, x.dtype)
+    line = w[0].size  # a filter
+    steps = (plan.n_cells, plan.channels, line) if turned else (line, 1, 0)
+    parallel(
+        _pack_filters, plan.groups * panels, np.ascontiguousarray(w).reshape(-1), *steps,
+        w.size // plan.groups, plan.terms(turned), columns, plan.depth, packed,
+        grain=1 + 2**16 // (plan.depth * width),
+    )  # fmt: skip
+    rows = part.size // part.shape[-1]
+    tiles = plan.groups * -(-rows // ROWS)
+    offset = (part.ctypes.data - whole.ctypes.data) // part.itemsize
+    places = tuple(step // part.itemsize for step in part.strides[:-1])
+    places = (places[0],) + (0,) * (4 - len(places)) + places[1:]
+    no_values = np.empty(0, x.dtype)
+    parallel(
+        _multiply_tiles, tiles, channels_last(x).reshape(-1), packed, rows, columns,
+        whole.reshape(-1), offset, places, part.flags.c_contiguous,
+        no_values if bias is None else np.ascontiguousarray(bias), relu, plan.direct, plan.geometry,
+        grain=1 + GRAIN * tiles // (rows * columns * plan.groups * plan.depth), pieces=2,
+    )  # fmt: skip
+
+
+@jit()
+def _pack_filters(
+    begin, end, w, out_step, lines, line_step, group_step, terms, columns, depth, packed
+):
+    """packed[group, panel, terms[q] + line, j] = w[line, o, q], with o the panel's j-th column."""
+    width = tile_columns(w)
+    lanes = VECTOR_BYTES // w.itemsize
+    panels = -(-columns // width)
+    square = np.empty(lanes * lanes, w.dtype)
+    for item in range(begin, end):
+        group, first = item // panels, item % panels * width
+        target = packed[item * depth * width : (item + 1) * depth * width]
+        count = min(width, columns - first)
+        if count < width:
+            target[:] = 0
+        for line in range(lines):
+            source = group * group_step + line * line_step + first * out_step
+            if out_step == 1:
+                copy(w, source, target, (terms[0] + line) * width, count)
+                continue
+            for j in range(0, count, lanes):
+                for q in range(0, terms.size, lanes):
+                    at = source + j * out_step + q
+                    height, length = min(lanes, count - j), min(lanes, terms.size - q)
+                    if height == lanes and at + (lanes - 1) * out_step + lanes <= w.size:
+                        transpose_square(w, at, out_step, square, 0, lanes)
+                    else:
+                        transpose(w, at, out_step, height, length, square, 0, lanes)
+                    for i in range(length):
+                        if terms[q + i] >= 0:
+                            there = (terms[q + i] + line) * width + j
+                            copy(square, i * lanes, target, there, height)
+
+
+@jit()
+def _multiply_tiles(
+    begin, end, x, packed, rows, columns, y, offset, places, dense, bias, relu, direct, geometry
+):
+    """Compute the results from one tile of windows to another, counted over all groups."""
+    results, channels, groups, depth = geometry[1], geometry[5], geometry[6], geometry[7]
+    block, tile = scratch(x)
+    rows_of_y = np.empty(0 if dense else ROW_BLOCK * columns, x.dtype)
+    width = tile_columns(x)
+    tiles = -(-rows // ROWS)
+    panel_step = depth * width
+    terms = even_parts(depth, DEPTH_BYTES // x.itemsize)
+    for group in range(begin // tiles, -(-end // tiles)):
+        first = max(0, begin - group * tiles) * ROWS
+        last = min(rows, (end - group * tiles) * ROWS)
+        filters = group * -(-columns // width) * panel_step
+        for row in range(first, last, ROW_BLOCK):
+            height = min(ROW_BLOCK, last - row)
+            pixel = channels * groups
+            within = (row + -(-height // ROWS) * ROWS) * pixel <= x.size
+            c, at, step = rows_of_y, 0, columns
+            if dense:
+                c, step = y, columns * groups
+                at = offset + row * step + group * columns
+            for k in range(0, depth, terms):
+                count = min(terms, depth - k)
+                a, start, row_step = x, row * pixel + group * channels + k, pixel
+                if not (direct and within):
+                    a, start, row_step = block, 0, ROW_BYTES // x.itemsize
+                    pack_windows(x, geometry, group, row, height, k, count, block, row_step)
+                multiply_block(
+                    a, start, row_step, 1, height, count, packed, filters + k * width, panel_step,
+                    columns, c, at, step, k > 0, tile,
+                )  # fmt: skip
+            if bias.size > 0 or relu:
+                _finish(c, at, step, height, columns, bias, group * columns, relu)
+            if not dense:
+                _scatter(c, height, columns, y, offset + group * columns, places, results, row)
+
+
+@jit(inline=True)
+def even_parts(count, largest):
+    """Return the size of parts that are as even as can be, and none larger than `largest`."""
+    return -(-count // -(-count // largest))
+
+
+@jit()
+def pack_windows(x, geometry, group, row, rows, k, terms, packed, row_step):
+    """packed[i, e] = windows[row + i, k + e]: what the windows see, and 0 outside of the image."""
+    image, results, steps, runs, run, channels, groups, _ = geometry
+    depth, height, width = image
+    pixel, first = channels * groups, group * channels
+    rest, w = divmod(row, results[2])
+    rest, h = divmod(rest, results[1])
+    n, d = divmod(rest, results[0])
+    for i in range(rows):
+        at, end = i * row_step, i * row_step + terms
+        r, inside = divmod(k, run)
+        while at < end:
+            count = min(run - inside, end - at)
+            top, left = h * steps[1] + runs[r, 1], w * steps[2] + runs[r, 2]
+            front = d * steps[0] + runs[r, 0]
+            if 0 <= front < depth and 0 <= top < height:
+                line = ((n * depth + front) * height + top) * width
+                start = left * channels + inside
+                source = (line + left) * pixel + first + inside
+                if start >= 0 and start + count <= width * channels:
+                    copy(x, source, packed, at, count)
+                else:
+                    low = min(max(0, -start), count)
+                    high = max(low, min(count, width * channels - start))
+                    clear(packed, at, low)
+                    copy(x, source + low, packed, at + low, high - low)
+                    clear(packed, at + high, count - high)
+            else:
+                clear(packed, at, count)
+            at, r, inside = at + count, r + 1, 0
+        w += 1
+        if w == results[2]:
+            w, h = 0, h + 1
+            if h == results[1]:
+                h, d = 0, d + 1
+                if d == results[0]:
+                    d, n = 0, n + 1
+
+
+@jit()
+def _finish(y, at, step, rows, columns, bias, first, relu):
+    """Add the bias to a block of results, and set negative ones to 0."""
+    zero = y.dtype.type(0)
+    for i in range(rows):
+        line = y[at + i * step : at + i * step + columns]
+        if bias.size > 0:
+            add = bias[first : first + columns]
+            for j in range(columns):
+                line[j] += add[j]
+        if relu:
+            for j in range(columns):
+                line[j] = line[j] if line[j] > zero or line[j] != line[j] else zero
+
+
+@jit()
+def _scatter(block, rows, columns, y, offset, places, results, row):
+    """Copy results, row by row, to where they lie in y."""
+    for i in range(rows):
+        rest, w = divmod(row + i, results[2])
+        rest, h = divmod(rest, results[1])
+        n, d = divmod(rest, results[0])
+        at = offset + n * places[0] + d * places[1] + h * places[2] + w * places[3]
+        copy(block, i * columns, y, at, columns)
+
+
+# --- the sum over all pixels ----------------------------------------------------------------------
+
+
+@jit()
+def _sum_tiles(begin, end, x, dy, sums, parts, pixels, filters, direct, geometry):
+    """Compute the sums from one tile of e to another, counted over all parts and groups."""
+    channels, groups, depth = geometry[5], geometry[6], geometry[7]
+    width = tile_columns(x)
+    tiles = -(-depth // ROWS)
+    terms = DEPTH_BYTES // x.itemsize
+    block, tile = scratch(x)
+    packed = np.empty(-(-filters // width) * width * terms + width, x.dtype)
+    at_packed = -packed.ctypes.data % VECTOR_BYTES // x.itemsize
+    pixel = channels * groups
+    for item in range(begin // tiles, -(-end // tiles)):
+        part, group = divmod(item, groups)
+        first = max(0, begin - item * tiles) * ROWS
+        last = min(depth, (end - item * tiles) * ROWS)
+        begin_pixel, end_pixel = pixels * part // parts, pixels * (part + 1) // parts
+        for p in range(begin_pixel, end_pixel, terms):
+            count = min(terms, end_pixel - p)
+            for j in range(0, filters, width):
+                pack_b(
+                    dy, p * filters * groups + group * filters + j, filters * groups, 1, count,
+                    min(width, filters - j), packed, at_packed + j * count,
+                )  # fmt: skip
+            for e in range(first, last, ROW_BLOCK):
+                height = min(ROW_BLOCK, last - e)
+                a, start, step = x, p * pixel + group * channels + e, pixel
+                if not direct or start + (count - 1) * pixel + ROW_BLOCK > x.size:
+                    a, start, step = block, 0, ROW_BLOCK + ROWS
+                    pack_windows(x, geometry, group, p, count, e, height, block, step)
+                multiply_block(
+                    a, start, 1, step, height, count, packed, at_packed, count * width, filters,
+                    sums, (item * depth + e) * filters, filters, p > begin_pixel, tile,
+                )  # fmt: skip
+
+
+@jit()
+def _gather_filters(begin, end, sums, parts, depth, filters, groups, terms, dw):
+    """dw[o, q] = the sum over all parts of sums[part, group, terms[q], o], for squares of q."""
+    lanes = VECTOR_BYTES // dw.itemsize
+    part_step = sums.size // parts
+    square = np.empty(lanes * lanes, dw.dtype)
+    for q in range(begin * lanes, min(end * lanes, terms.size), lanes):
+        length = min(lanes, terms.size - q)
+        for group in range(groups):
+            for first in range(0, filters, lanes):
+                count = min(lanes, filters - first)
+                for i in range(length):
+                    at = (group * depth + terms[q + i]) * filters + first
+                    copy(sums, at, square, i * lanes, count)
+                    for part in range(1, parts):
+                        for j in range(count):
+                            square[i * lanes + j] += sums[at + part * part_step + j]
+                there = (group * filters + first) * terms.size + q
+                transpose(square, 0, lanes, length, count, dw, there, terms.size)
