@@ -48,8 +48,9 @@ STEPS: dict[str, tuple[str, str]] = {
 }
 FUNCTIONS = {
     "arccos": "acos", "arcsin": "asin", "arctan": "atan", "cos": "cos", "erf": "erf",
-    "erfc": "erfc", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log10": "log10",
-    "log1p": "log1p", "log2": "log2", "sin": "sin", "tan": "tan", "tanh": "tanh",
+    "erfc": "erfc", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "lgamma": "lgamma",
+    "log": "log", "log10": "log10", "log1p": "log1p", "log2": "log2", "sin": "sin", "tan": "tan",
+    "tanh": "tanh",
 }  # fmt: skip
 STEPS |= {name: ("f", f"{function}({{0}})") for name, function in FUNCTIONS.items()}
 

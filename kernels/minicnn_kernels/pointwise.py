@@ -42,6 +42,7 @@ SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
     -1: np.reciprocal,
     -2: lambda x: 1 / (x * x),
 }
+FILLED: dict[Any, Any] = {np.zeros_like: 0.0, np.ones_like: 1.0, np.full_like: None}
 
 
 class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
@@ -99,6 +100,9 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
             x, low, high = args
             x = x if low is None else np.maximum(x, low)
             return x if high is None else np.minimum(x, high)
+        if function in FILLED and isinstance(args[0], Lazy) and not kwargs:
+            value = FILLED[function] if len(args) == 1 else args[1]
+            return Lazy(Node("number", args[0].dtype, value=value), args[0].shape)
         return function(*_all_computed(args), **_all_computed(kwargs))
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:

@@ -121,7 +121,8 @@ class Kernel:
             AlgorithmError: there is none of that name, or it does not serve this call.
         """
         name = algorithm or _chosen.get().get(self.name, "auto")
-        device = device_of(arrays[0]).partition(":")[0]
+        first = next((x for x in arrays if not isinstance(x, (int, float))), arrays[0])
+        device = device_of(first).partition(":")[0]
         able = {
             a.name: a
             for a in self.algorithms.values()

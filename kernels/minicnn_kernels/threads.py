@@ -5,7 +5,7 @@ while it runs.  The caller works too, and takes the parts that no other thread h
 is lost when a thread is slow to wake, and a call from inside a kernel, from two Python threads at
 once, or after a fork cannot wait for ever.
 
-Kernels compiled by Numba run on threads that need no lock to start (`cpu/pool.py`, some 2 us);
+Kernels compiled by Numba run on threads that need no lock to start (`cpu/pool.py`, some 3 us);
 Python functions that call compiled ones on those of this file (some 60 us).
 """
 

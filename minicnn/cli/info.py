@@ -9,9 +9,12 @@ import sys
 from typing import Any
 
 import minicnn
-from minicnn.bench.machine import MISSING, blas, processor, version
+from minicnn.bench.machine import MISSING, blas, llvm, processor, version
+from minicnn_kernels.registry import can_compile
 
-PACKAGES = ("numpy", "safetensors", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch")
+PACKAGES = (
+    "numpy", "numba", "safetensors", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch",
+)  # fmt: skip
 
 
 def add_parser(commands: Any) -> None:
@@ -33,12 +36,28 @@ def run(options: argparse.Namespace) -> int:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": f"{processor()}, {os.cpu_count()} cores",
         **{name: version(name).replace(MISSING, f"{MISSING} (not needed)") for name in PACKAGES},
+        "threads": f"{minicnn.get_num_threads()} for kernels",
+        "kernels": kernels(),
         "BLAS": blas(),
         "cuda": cuda(),
     }
     for name, value in facts.items():
         print(f"{name:<14}{value}")
     return 0
+
+
+def kernels() -> str:
+    """Say what compiles the kernels, for which vectors, and where compiled code is kept."""
+    if not can_compile():
+        return "NumPy only: Numba is not installed, or MINICNN_KERNELS is numpy"
+    from minicnn_kernels.cpu.jit import cache_folder
+    from minicnn_kernels.cpu.vector import VECTOR_BYTES
+
+    compiler = f"compiled by LLVM {llvm()} for vectors of {8 * VECTOR_BYTES} bits"
+    if (folder := cache_folder()) is None:
+        return f"{compiler}, kept nowhere: no private folder can be written"
+    files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return f"{compiler}, {len(files)} files of {sum(files) / 2**20:.1f} MiB in {folder}"
 
 
 def cuda() -> str:

@@ -35,7 +35,8 @@ class DataLoader:
             are stacked, and a Dataset that can index many samples at once does so.
         seed: an integer in [0, 2**64).
         prefetch: batches that a background thread keeps ready; 0 for no thread. The data set
-            and `collate_fn` are called in that thread: use 0 if they call minicnn operations.
+            and `collate_fn` are called in that thread: use 0 if they draw from minicnn's global
+            generator, else its order depends on which thread comes first.
 
     Attributes:
         epoch: the epoch that the next `iter(loader)` runs; each `iter` adds one.

@@ -20,6 +20,7 @@ from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.pointwise import Lazy
+from minicnn_kernels.reference import elementwise as kernels
 from minicnn_kernels.reference.blockwise import choose
 
 __all__ = [
@@ -118,7 +119,7 @@ def floor_divide(input: Any, other: Any) -> Any:
 def remainder(a: Array, b: Array, /) -> Array:
     """y = a - b * floor(a / b): what Python's a % b leaves, with the sign of b."""
     _no_division_by_0("remainder", a, b)
-    return np.remainder(a, b)
+    return kernels.remainder(a, b)
 
 
 @remainder.gradient(saves="a b")
@@ -130,7 +131,7 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 def fmod(a: Array, b: Array, /) -> Array:
     """y = a - b * trunc(a / b): what C's fmod leaves, with the sign of a."""
     _no_division_by_0("fmod", a, b)
-    return np.fmod(a, b)
+    return kernels.fmod(a, b)
 
 
 @fmod.gradient(saves="a b")

@@ -75,7 +75,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 # --- the gamma function ---------------------------------------------------------------------------
 
 
-@differentiable
+@pointwise
 def lgamma(x: Array, /) -> Array:
     """y = ln |Gamma(x)|; infinite at 0, -1, -2, ..."""
     return kernels.lgamma(floating(x))
@@ -86,7 +86,7 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy * digamma(x)
 
 
-@pointwise
+@differentiable
 def digamma(x: Array, /) -> Array:
     """y = d/dx ln Gamma(x); infinite at 0, NaN at -1, -2, ..."""
     return kernels.digamma(floating(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 
 import numpy as np
+import pytest
 
 import minicnn
 from minicnn import cli
@@ -22,3 +23,18 @@ def test_a_package_that_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(info, "PACKAGES", ("no-such-package-anywhere",))
     assert cli.main(("info",)) == 0
     assert "not installed (not needed)" in capsys.readouterr().out
+
+
+def test_compiled_kernels(monkeypatch, tmp_path):
+    jit = pytest.importorskip("minicnn_kernels.cpu.jit", reason="Numba is not installed")
+    (tmp_path / "kernel.nbc").write_bytes(bytes(3 * 2**20))
+    monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
+    assert f"1 files of 3.0 MiB in {tmp_path}" in info.kernels()
+    assert "vectors of" in info.kernels()
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    assert "kept nowhere" in info.kernels()
+
+
+def test_without_numba_kernels_are_numpys(monkeypatch):
+    monkeypatch.setattr(info, "can_compile", lambda: False)
+    assert "NumPy only" in info.kernels()

@@ -61,6 +61,7 @@ FORMULAS = {
     "functions": lambda x: np.exp(x) + np.log(abs(x)) + np.tanh(x) + np.sin(x) + np.arctan(x),
     "a comparison": lambda x: x > 0.3,
     "a type": lambda x: x.astype(np.float64) / 3,
+    "polynomials": lambda x: (lambda y: y.__imul__(x))(np.full_like(x, 0.3)) + np.ones_like(x) * x,
     "a single value": lambda x: x * np.float32(0.1) + np.array(2, np.float32),
 }
 

@@ -50,6 +50,8 @@ def jit(
             inline="always" if inline else "never",
         )
         dispatcher: Any = make(function)
+        if numba.config.DISABLE_JIT:  # then it is the function itself
+            return function
         if keep and not inline and (folder := cache_folder()) is not None:
             keep_in(folder, dispatcher)
         return dispatcher  # type: ignore[no-any-return]

@@ -47,8 +47,8 @@ LINE = 64  # bytes that move between processor cores together: fields lie on lin
 OPEN, STOP, ASLEEP, MUTEX, CONDITION, BUSY, ACTIVE, DONE, JOB, NEXT = range(0, 10 * LINE, LINE)
 NUMBER, THREADS, PARTS, COUNT, FUNCTION, ENVIRONMENT = range(JOB, JOB + 48, 8)
 
-YIELD_TURNS = 64  # of spinning, some 2 us, before others may have the core
-IDLE_TURNS = 100 * YIELD_TURNS  # before a worker sleeps
+YIELD_TURNS = 256  # of spinning, some 4 us, before others may have the core
+IDLE_TURNS = 256 * YIELD_TURNS  # some 1 ms, before a worker sleeps
 
 I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 PAUSE = {

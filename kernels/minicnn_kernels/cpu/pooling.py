@@ -3,7 +3,8 @@
 The pixels that windows see are given as tables, one a side: which pixel the cell a of window i is,
 or -1 in the padding.  So windows with any stride and dilation, and bins of uneven size, are the
 same here.  A row of windows is visited for one cell of the kernel after the other, and it stays
-in the cache; channels that lie side by side in memory are computed together.
+in the cache.  Channels lie side by side in memory, so that they are computed together: images that
+lie otherwise are copied, which costs less than going over them pixel by pixel.
 """
 
 from __future__ import annotations
@@ -66,39 +67,38 @@ def window_spread(dy: Array, *, windows: AnyWindows) -> Array:
     return dx
 
 
-NOBODY = np.zeros((0, 0, 0), np.uint8)  # the winner where there is none
+NOBODY = np.zeros(0, np.uint8)  # the winner where there is none
 
 
 # --- memory ---------------------------------------------------------------------------------------
 
 
-def channels_last(x: Array) -> bool:
-    """Say whether the channels of images lie side by side in memory."""
-    return x.shape[1] > 1 and x.strides[1] == x.itemsize and x.strides[-1] != x.itemsize
-
-
 def images_like(x: Array, size: Sides, dtype: Any) -> Array:
-    """Return room for images of `size`, channels last in memory if those of x are."""
+    """Return room for images of `size`, channels last in memory."""
     n, c = x.shape[:2]
-    if channels_last(x):
-        return np.moveaxis(np.empty((n, *size, c), dtype), -1, 1)
-    return np.empty((n, c, *size), dtype)
+    return np.moveaxis(np.empty((n, *size, c), dtype), -1, 1)
 
 
-def in_rows(x: Array, last: bool) -> Array:
-    """See images as (N, D, H, W * C), their channels last; or as (N * C, D, H, W)."""
-    x = np.require(np.moveaxis(x, 1, -1) if last else x, requirements=["C", "W"])
-    images, sides, row = prod(x.shape[:2]), x.shape[2:], x.shape[-1]
-    if last:
-        images, sides, row = len(x), x.shape[1:-1], prod(x.shape[-2:])
-    return x.reshape(images, *[1] * (3 - len(sides)), *sides[:-1], row)
+def in_memory(x: Array) -> Array:
+    """See all values of images in a row, channels last: those of x itself if they lie so."""
+    images = np.moveaxis(x, 1, -1)
+    if not images.flags.c_contiguous or not images.flags.writeable:
+        copy = np.empty(images.shape, x.dtype)
+        parallel(assign, len(x), copy, images, grain=-(-GRAIN // prod(x.shape[1:])))
+        images = copy
+    return images.reshape(-1)
+
+
+def assign(begin: int, end: int, y: Array, x: Array) -> None:
+    """Copy a part of x to y; NumPy lets go of the interpreter's lock."""
+    y[begin:end] = x[begin:end]
 
 
 @lru_cache(maxsize=256)
 def tables(windows: AnyWindows) -> list[Array]:
     """Return for each of three sides which pixels the windows see, or -1: (O, K)."""
-    missing = [np.zeros((1, 1), np.int32)] * (3 - windows.ndim)
-    return missing + [np.array(side, np.int32) for side in windows.places]
+    missing = [np.zeros((1, 1), np.int64)] * (3 - windows.ndim)
+    return missing + [np.array(side) for side in windows.places]
 
 
 # --- the walk -------------------------------------------------------------------------------------
@@ -106,93 +106,79 @@ def tables(windows: AnyWindows) -> list[Array]:
 
 def walk(what: int, x: Array, y: Array, winner: Array, windows: AnyWindows) -> None:
     """Visit all windows y over the pixels x, on all threads: rows of windows, or whole images."""
-    last = channels_last(y)
-    pixels, seeing = in_rows(x, last), in_rows(y, last)
-    winners = np.empty(seeing.shape, np.uint8) if winner is NOBODY else in_rows(winner, last)
-    images, *rows, row = seeing.shape
-    unit = prod(rows) if what in (ROUTE, SPREAD) else 1  # rows of windows share pixels
+    images, channels = y.shape[:2]
+    image = (1, 1, *windows.image)[-3:]
+    *above, row = windows.output
+    unit = prod(above) if what in (ROUTE, SPREAD) else 1  # rows of windows share pixels
     parallel(
-        visit_rows, images * prod(rows) // unit, unit, what, pixels, seeing, winners,
-        *tables(windows), x.shape[1] if last else 1,
-        grain=-(-GRAIN // (unit * row * windows.cells)),
+        visit_rows, images * prod(above) // unit, unit, what,
+        in_memory(x), in_memory(y), winner if winner is NOBODY else in_memory(winner),
+        *tables(windows), *image, channels,
+        grain=-(-GRAIN // (unit * row * channels * windows.cells)),
     )  # fmt: skip
 
 
 @jit()
 def visit_rows(
     begin: int, end: int, unit: int, what: int, x: Array, y: Array, winner: Array,
-    depth: Array, height: Array, width: Array, channels: int,
+    in_depth: Array, in_rows: Array, in_columns: Array,
+    depth: int, rows: int, columns: int, channels: int,
 ) -> None:  # fmt: skip
     """Visit rows of windows, from the last cell of the kernel to the first."""
-    rows, cells = y.shape[1] * y.shape[2], depth.shape[1] * height.shape[1] * width.shape[1]
+    b, c = in_rows.shape[1], in_columns.shape[1]
+    cells = in_depth.shape[1] * b * c
+    size, length = depth * rows * columns * channels, len(in_columns) * channels
     for row in range(begin * unit, end * unit):
-        image = row // rows
-        i, j = row % rows // y.shape[2], row % y.shape[2]
-        windows, winners = y[image, i, j], winner[image, i, j]
+        image, place = divmod(row, len(in_depth) * len(in_rows))
+        i, j = divmod(place, len(in_rows))
+        first = row * length
         if what == LARGEST:
-            windows[:] = -np.inf
-            winners[:] = 0
+            y[first : first + length] = -np.inf
+            winner[first : first + length] = 0
         elif what in (TAKE, SUM):
-            windows[:] = 0
-        elif row % rows == 0:
-            x[image] = 0
+            y[first : first + length] = 0
+        elif place == 0:
+            x[image * size : (image + 1) * size] = 0
         for number in range(cells - 1, -1, -1):
-            d = depth[i, number // (height.shape[1] * width.shape[1])]
-            h = height[j, number // width.shape[1] % height.shape[1]]
+            d, h = in_depth[i, number // (b * c)], in_rows[j, number // c % b]
             if d >= 0 and h >= 0:
-                pixels, places = x[image, d, h], width[:, number % width.shape[1]]
-                if channels == 1:
-                    visit_plane(what, number, pixels, places, windows, winners)
-                else:
-                    for k in range(len(places)):
-                        if places[k] >= 0:
-                            here, there = k * channels, places[k] * channels
-                            visit_channels(
-                                what, number, pixels[there : there + channels],
-                                windows[here : here + channels], winners[here : here + channels],
-                            )  # fmt: skip
+                start = image * size + (d * rows + h) * columns * channels
+                places = in_columns[:, number % c]
+                visit(what, number, x, start, places, y, winner, first, np.uintp(channels))
 
 
 @jit()
-def visit_channels(what: int, number: int, x: Array, y: Array, winner: Array) -> None:
-    """Visit the windows of all channels at one place: each sees its pixel through cell `number`."""
-    if what == LARGEST:
-        for c in range(y.size):
-            wins = (x[c] >= y[c]) | (x[c] != x[c])  # NaN, too
-            y[c] = x[c] if wins else y[c]
-            winner[c] = number if wins else winner[c]
-    elif what == TAKE:
-        for c in range(y.size):
-            y[c] = x[c] if winner[c] == number else y[c]
-    elif what == SUM:
-        for c in range(y.size):
-            y[c] += x[c]
-    elif what == ROUTE:
-        for c in range(y.size):
-            x[c] += y[c] if winner[c] == number else x.dtype.type(0)
-    else:
-        for c in range(y.size):
-            x[c] += y[c]
+def visit(
+    what: int, number: int, x: Array, start: int, places: Array, y: Array, winner: Array,
+    first: int, channels: Any,
+) -> None:  # fmt: skip
+    """Visit a row of windows of all channels: each sees its pixel through cell `number`.
 
-
-@jit()
-def visit_plane(what: int, number: int, x: Array, places: Array, y: Array, winner: Array) -> None:
-    """Visit a row of windows: each sees the pixel at its place through cell `number`."""
-    for i in range(y.size):
-        place = places[i]
-        if place < 0:
+    Places in memory are unsigned, so that no code for places counted from the end stands in the way
+    of vector instructions.
+    """
+    for k in range(len(places)):
+        if places[k] < 0:
             continue
+        seen = np.uintp(start) + np.uintp(places[k]) * channels
+        seeing = np.uintp(first) + np.uintp(k) * channels
         if what == LARGEST:
-            if x[place] >= y[i] or x[place] != x[place]:  # NaN, too
-                y[i] = x[place]
-                winner[i] = number
+            for i in range(channels):
+                pixel, best, cell = x[seen + i], y[seeing + i], winner[seeing + i]
+                wins = (pixel >= best) | (pixel != pixel)  # NaN, too
+                y[seeing + i] = pixel if wins else best
+                winner[seeing + i] = number if wins else cell
         elif what == TAKE:
-            if winner[i] == number:
-                y[i] = x[place]
+            for i in range(channels):
+                pixel, best = x[seen + i], y[seeing + i]
+                y[seeing + i] = pixel if winner[seeing + i] == number else best
         elif what == SUM:
-            y[i] += x[place]
+            for i in range(channels):
+                y[seeing + i] += x[seen + i]
         elif what == ROUTE:
-            if winner[i] == number:
-                x[place] += y[i]
+            for i in range(channels):
+                slope = y[seeing + i]
+                x[seen + i] += slope if winner[seeing + i] == number else x.dtype.type(0)
         else:
-            x[place] += y[i]
+            for i in range(channels):
+                x[seen + i] += y[seeing + i]

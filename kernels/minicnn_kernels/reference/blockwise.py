@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.pointwise import Lazy
+from minicnn_kernels.threads import parallel
 
 BLOCK = 32768
 """Values in a block: in float32 it stays in a second-level cache, with its intermediate results."""
@@ -24,6 +25,10 @@ def in_blocks(formula: Callable[..., Any], *arrays: Any, length: int = BLOCK) ->
     if not all(isinstance(array, np.ndarray) for array in arrays):
         y = formula(*arrays)  # a GPU has no cache to stay in, and small steps would cost it
         return y.astype(arrays[0].dtype, copy=False) if isinstance(arrays[0], Lazy) else y
+    if arrays[0].size >= 2 * length and all(
+        x.flags.c_contiguous and x.shape == arrays[0].shape for x in arrays
+    ):
+        return _on_all_threads(formula, arrays, length)
     modes: Any = [*([["readonly"]] * len(arrays)), ["writeonly", "allocate"]]
     flags: Any = ["external_loop", "buffered", "zerosize_ok"]
     blocks = np.nditer([*arrays, None], flags, modes, order="K", buffersize=length)
@@ -31,6 +36,21 @@ def in_blocks(formula: Callable[..., Any], *arrays: Any, length: int = BLOCK) ->
         for *parts, block in blocks:
             block[...] = formula(*parts)
         y = blocks.operands[-1]
+    return y
+
+
+def _on_all_threads(formula: Callable[..., Any], arrays: tuple[Array, ...], length: int) -> Array:
+    """Compute block by block as `in_blocks`, on arrays that lie in memory alike."""
+    y = np.empty(arrays[0].shape, np.result_type(*arrays))
+    out, *flat = (x.reshape(-1) for x in (y, *arrays))
+
+    def blocks(begin: int, end: int) -> None:
+        with np.errstate(all="ignore"):
+            for start in range(begin, end, length):
+                here = slice(start, min(start + length, end))
+                out[here] = formula(*(x[here] for x in flat))
+
+    parallel(blocks, y.size, grain=length)
     return y
 
 

@@ -7,6 +7,7 @@ Other element types are left to NumPy.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,40 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.pointwise import one_step
 from minicnn_kernels.reference.blockwise import in_blocks
 from minicnn_kernels.reference.special import polynomial
+from minicnn_kernels.registry import Kernel
 
 TAYLOR = [1 / math.factorial(k) for k in range(1, 9)]
 """The coefficients of (e^x - 1) / x."""
+
+
+LEAST = 2**15  # numbers worth a compiled loop
+
+fmod, remainder = Kernel("fmod"), Kernel("remainder")
+
+
+@fmod.algorithm("numpy", cost=lambda a, b: 1.0)
+def fmod_numpy(a: Array, b: Array) -> Array:
+    """y = a - b * trunc(a / b), with the sign of a."""
+    return np.fmod(a, b)
+
+
+@remainder.algorithm("numpy", cost=lambda a, b: 1.0)
+def remainder_numpy(a: Array, b: Array) -> Array:
+    """y = a - b * floor(a / b), with the sign of b."""
+    return np.remainder(a, b)
+
+
+def _are_many_single(a: Any, b: Any) -> bool:
+    return all(
+        isinstance(x, np.ndarray) and x.dtype == np.float32 and x.flags.c_contiguous for x in (a, b)
+    ) and (a.shape == b.shape and a.size >= LEAST)
+
+
+for _kernel in (fmod, remainder):
+    _kernel.compiled(
+        "compiled", f"division.{_kernel.name}", _kernel.algorithms["numpy"].formula,
+        cost=lambda a, b: 0.1, serves=_are_many_single,
+    )  # fmt: skip
 
 
 def expm1(x: Array) -> Array:

@@ -233,6 +233,7 @@ ASYMPTOTIC = 10
 """From here on nine terms of an asymptotic series give all digits."""
 
 
+@one_step("lgamma")
 def lgamma(x: Array) -> Array:
     """y = ln |Gamma(x)|; infinite at 0, -1, -2, ..."""
     return _in_double(_lgamma, x)

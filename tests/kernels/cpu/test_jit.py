@@ -109,6 +109,18 @@ def test_without_a_folder_nothing_is_kept(tmp_path):
     assert run_python(code, MINICNN_CACHE_DIR=str(tmp_path / "file")) == "None 2\n"
 
 
+def test_kernels_run_as_python_where_numba_is_told_so():
+    code = (
+        "from minicnn_kernels.cpu import jit\n"
+        "from minicnn_kernels.threads import parallel, set_num_threads\n"
+        "set_num_threads(2)\n"
+        "y = [0] * 9\n"
+        "parallel(jit.jit()(lambda begin, end, y: y.__setitem__(slice(begin, end), [1])), 2, y)\n"
+        "print(y)"
+    )
+    assert run_python(code, NUMBA_DISABLE_JIT="1") == "[1, 1, 0, 0, 0, 0, 0, 0, 0]\n"
+
+
 def test_compile_time_is_counted():
     before = jit.compile_seconds()
     jit.jit()(lambda x: x + 1)(1)

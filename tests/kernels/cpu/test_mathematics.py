@@ -31,7 +31,7 @@ EXACT = {  # in float64
     "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2,
     "log10": np.log10, "log1p": np.log1p, "tanh": np.tanh, "erf": special.erf, "erfc": special.erfc,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "atan": np.arctan, "asin": np.arcsin,
-    "acos": np.arccos,
+    "acos": np.arccos, "lgamma": special.lgamma,
 }  # fmt: skip
 CIRCULAR = {"sin", "cos", "tan"}
 

@@ -165,6 +165,7 @@ def test_kernels_with_the_same_types_are_not_mixed_up(two):
 
 def test_no_arguments(two):
     parallel(jit()(lambda begin, end: None), 8)
+    parallel(jit()(lambda begin, end, *rest: None), 8)
 
 
 @jit()

@@ -24,7 +24,8 @@ def test_no_block_is_longer_than_asked_for():
         return part
 
     in_blocks(formula, np.zeros(100), length=30)
-    assert seen == [30, 30, 30, 10]
+    assert max(seen) == 30
+    assert sum(seen) == 100
 
 
 @pytest.mark.parametrize("layout", [
