@@ -25,6 +25,7 @@ from minicnn_kernels.reference.pooling import (
     window_spread,
     window_sum,
 )
+from minicnn_kernels.reference.resampling import weighted_sums
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
 
@@ -51,6 +52,7 @@ __all__ = [
     "take_along",
     "take_winners",
     "use_algorithms",
+    "weighted_sums",
     "window_spread",
     "window_sum",
 ]

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import ceil
 from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.tensor import Tensor, values_of
-
-PASS_BYTES = 2**19  # of the result: what one pass needs then stays in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,20 +48,7 @@ class Taps:
 @differentiable
 def weighted_sums(x: Array, /, taps: Taps, dim: int) -> Array:
     """y[..,i,..] = sum_k weights[k,i] * x[.., places[k,i], ..] along one dimension."""
-    if len(taps.places) == 0:  # a sum of nothing
-        count = taps.places.shape[1]
-        return np.zeros_like(x, shape=(*x.shape[:dim], count, *x.shape[dim + 1 :]))
-    before, after, count = prod(x.shape[:dim]), prod(x.shape[dim + 1 :]), taps.places.shape[1]
-    lines = x.reshape(before, x.shape[dim], after)
-    y = np.empty_like(x, shape=(before, count, after))
-    weights = taps.weights[:, :, None]
-    step = max(1, PASS_BYTES // max(1, count * after * x.itemsize))
-    for first in range(0, before, step):
-        part, total = lines[first : first + step], y[first : first + step]
-        np.multiply(part.take(taps.places[0], axis=1), weights[0], out=total)
-        for place, weight in zip(taps.places[1:], weights[1:], strict=True):
-            total += part.take(place, axis=1) * weight
-    return y.reshape(*x.shape[:dim], count, *x.shape[dim + 1 :])
+    return kernels.weighted_sums(x, taps.places, taps.weights, dim=dim)
 
 
 @weighted_sums.gradient(saves="")

@@ -23,6 +23,7 @@ from minicnn.ops.resample import (
     weighted_sums,
 )
 from minicnn.tensor import Tensor
+from minicnn_kernels.reference import resampling
 
 SIZES = st.integers(1, 9)
 TABLES = {
@@ -67,7 +68,7 @@ def test_any_dimension_in_many_passes(monkeypatch, dim):
     x = integers((4, 4, 4))
     taps = taps_of(TABLES["linear"], 4, 7)
     at_once = weighted_sums(x, taps, dim)
-    monkeypatch.setattr(resample, "PASS_BYTES", 100)
+    monkeypatch.setattr(resampling, "PASS_BYTES", 100)
     np.testing.assert_array_equal(weighted_sums(x, taps, dim), at_once)
 
 
