@@ -26,6 +26,13 @@ from minicnn_kernels.reference.pooling import (
     window_sum,
 )
 from minicnn_kernels.reference.resampling import weighted_sums
+from minicnn_kernels.reference.softmax import (
+    log_softmax,
+    log_softmax_gradient,
+    log_total,
+    softmax,
+    softmax_gradient,
+)
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
 
@@ -41,6 +48,9 @@ __all__ = [
     "conv_weight",
     "im2col",
     "kernels",
+    "log_softmax",
+    "log_softmax_gradient",
+    "log_total",
     "max_winners",
     "median_winners",
     "no_moments",
@@ -49,6 +59,8 @@ __all__ = [
     "per_channel",
     "rescale",
     "route_to_winners",
+    "softmax",
+    "softmax_gradient",
     "take_along",
     "take_winners",
     "use_algorithms",

@@ -19,8 +19,9 @@ from minicnn.ops.reduce import only_floating, sum
 from minicnn.ops.shape import reshape
 from minicnn.ops.special import normal_cdf
 from minicnn.pointwise import pointwise
-from minicnn.tensor import values_of
+from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.reference import elementwise as kernels
+from minicnn_kernels.reference import softmax as softmaxes
 
 __all__ = [
     "celu", "hardshrink", "log_softmax", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax",
@@ -347,34 +348,36 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 @differentiable
 def softmax(x: Array, /, dim: int, dtype: Any = None) -> Array:
     """y[i] = e^x[i] / sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    y = _shifted("softmax", x, dim, dtype)
-    np.exp(y, out=y)
-    y /= y.sum(axis=dim, keepdims=True)
-    return y
+    return softmaxes.softmax(_given("softmax", x, dtype), dim=dimension("softmax", dim, x.ndim))
 
 
 @softmax.gradient(saves="y")
 def _(dy: Array, y: Array, x: Array, *, dim: int, dtype: Any) -> Gradients:
+    if not isinstance(dy, Tensor):
+        dim = dimension("softmax", dim, x.ndim)
+        return lambda: _in_type_of(x, softmaxes.softmax_gradient(dy, y, dim=dim))
     return lambda: _in_type_of(x, y * (dy - sum(dy * y, dim, keepdim=True)))
 
 
 @differentiable
 def log_softmax(x: Array, /, dim: int, dtype: Any = None) -> Array:
     """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
-    y = _shifted("log_softmax", x, dim, dtype)
-    y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
-    return y
+    dim = dimension("log_softmax", dim, x.ndim)
+    return softmaxes.log_softmax(_given("log_softmax", x, dtype), dim=dim)
 
 
 @log_softmax.gradient(saves="y")
 def _(dy: Array, y: Array, x: Array, *, dim: int, dtype: Any) -> Gradients:
+    if not isinstance(dy, Tensor):
+        dim = dimension("log_softmax", dim, x.ndim)
+        return lambda: _in_type_of(x, softmaxes.log_softmax_gradient(dy, y, dim=dim))
     return lambda: _in_type_of(x, dy - exp(y) * sum(dy, dim, keepdim=True))
 
 
-def _shifted(op: str, x: Array, dim: int, dtype: Any) -> Array:
+def _given(op: str, x: Array, dtype: Any) -> Array:
     x = x if dtype is None else x.astype(dtype)
     only_floating(op, x)
-    return np.asarray(x - x.max(axis=dimension(op, dim, x.ndim), keepdims=True, initial=-np.inf))
+    return x
 
 
 def _in_type_of(x: Any, dx: Any) -> Any:

@@ -6,10 +6,11 @@ spelled with the operations of the other files, in `minicnn.nn.functional`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError
 from minicnn.ops.activation import logsigmoid, sigmoid, softmax
@@ -19,7 +20,7 @@ from minicnn.ops.elementwise import floating, log, log1p
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.pointwise import pointwise
-from minicnn.tensor import Tensor, values_of
+from minicnn.tensor import Tensor
 
 
 def reduced(losses: Any, reduction: str) -> Any:
@@ -80,30 +81,16 @@ def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
 # --- of classes -----------------------------------------------------------------------------------
 
 
-class Exponentials(NamedTuple):
-    """Of logits x, along the dimension of the classes: their maximum, e^(x - maximum), its sum."""
-
-    maximum: Array
-    values: Array
-    total: Array
-
-
 @differentiable
-def softmax_loss(x: Array, /, labels: Array, dim: int, exponentials: Exponentials) -> Array:
-    """y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..].
-
-    `exponentials` are those of this very x, computed by the caller, who thereby spares the
-    gradient a second pass.
-    """
+def softmax_cross_entropy(x: Array, /, labels: Array, dim: int) -> Array:
+    """y[n,..] = -ln softmax(x)[n,t,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..]."""
+    top, log_total = kernels.log_total(x, dim=dim)
     of_label = np.take_along_axis(x, np.expand_dims(labels, dim), dim)
-    losses = np.log(exponentials.total) - (of_label - exponentials.maximum)
-    return losses.squeeze(dim)
+    return np.asarray(log_total - (of_label - top)).squeeze(dim)
 
 
-@softmax_loss.gradient(saves="x")
-def _(
-    dy: Array, y: Array, x: Array, *, labels: Array, dim: int, exponentials: Exponentials
-) -> Gradients:
+@softmax_cross_entropy.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
     of_label = np.expand_dims(labels, dim)
 
     def dx() -> Any:
@@ -112,20 +99,9 @@ def _(
             np.put_along_axis(one_hot, of_label, 1, dim)
             return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
         column = np.expand_dims(dy, dim)
-        dx = exponentials.values * (column / exponentials.total)
+        dx = kernels.softmax(x, column, dim=dim)
         hit = np.take_along_axis(dx, of_label, dim)
         np.put_along_axis(dx, of_label, hit - column, dim)
         return dx
 
     return dx
-
-
-def softmax_cross_entropy(x: Any, labels: Array, dim: int) -> Any:
-    """Return -ln softmax(x)[n,t,..], t = labels[n,..], over the classes along `dim`."""
-    values = values_of(x)
-    with np.errstate(all="ignore"):
-        maximum = values.max(axis=dim, keepdims=True, initial=-np.inf)
-        powers = values - maximum
-        np.exp(powers, out=powers)
-        exponentials = Exponentials(maximum, powers, powers.sum(axis=dim, keepdims=True))
-        return softmax_loss(x, labels, dim, exponentials)

@@ -20,6 +20,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
+from minicnn_kernels.cpu.memory import lying_like, memory_order, without_gaps
 from minicnn_kernels.threads import parallel
 
 Axes = tuple[int, ...]
@@ -105,26 +106,6 @@ def _pieces(shape: Axes, order: Axes, weights: tuple[int, ...], axes: Axes) -> P
     if width == 1:
         return pieces("runs", rows, size)
     return pieces("columns", rows, size // width, width)
-
-
-def memory_order(x: Array) -> Axes:
-    """Return the dimensions of x, the outermost in memory first."""
-    return tuple(sorted(range(x.ndim), key=x.strides.__getitem__, reverse=True))
-
-
-def without_gaps(x: Array) -> Array:
-    """Return x, or a copy if its values do not lie side by side, forwards."""
-    return x if x.transpose(memory_order(x)).flags.c_contiguous else np.ascontiguousarray(x)
-
-
-def lying_like(x: Array, other: Array) -> Array:
-    """Return x, or a copy if it does not lie in memory as `other` does."""
-    same = all(a == b or n == 1 for n, a, b in zip(x.shape, x.strides, other.strides, strict=True))
-    if same:
-        return x
-    copy = np.empty_like(other)
-    copy[...] = x
-    return copy
 
 
 def over(pieces: Array, kernel: Any, *others: Any) -> None:

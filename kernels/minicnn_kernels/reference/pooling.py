@@ -40,8 +40,9 @@ def _are_windows(*arrays: Array, windows: AnyWindows) -> bool:
 
 def _compiled_cost(*arrays: Array, windows: AnyWindows) -> float:
     images, channels = arrays[0].shape[:2]
-    visits: float = images * prod(windows.output) * windows.cells
-    return 100_000 + visits * (3.0 + 0.2 * channels)
+    visits = images * prod(windows.output) * windows.cells
+    cost: float = 100_000 + visits * (3.0 + 0.2 * channels)
+    return cost
 
 
 def _compiled_serves(*arrays: Array, windows: AnyWindows) -> bool:

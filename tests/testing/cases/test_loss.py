@@ -13,14 +13,20 @@ LABELS = np.array([1, 0])
 def test_settings_reach_the_function():
     x = np.log(np.array([[1.0, 3.0], [1.0, 4.0]]))  # softmax: 1/4 3/4, 1/5 4/5
     each = -np.log([3 / 4, 1 / 5])
-    plain = loss("softmax_loss", "name", "cross_entropy", x.shape, LABELS)
+    plain = loss("softmax_cross_entropy", "name", "cross_entropy", x.shape, LABELS)
     assert plain.function(Tensor(x)).item() == pytest.approx(each.mean())
     weights = np.array([3.0, 1.0])
     weighted = loss(
-        "softmax_loss", "name", "cross_entropy", x.shape, LABELS, weight=weights, reduction="none"
+        "softmax_cross_entropy",
+        "name",
+        "cross_entropy",
+        x.shape,
+        LABELS,
+        weight=weights,
+        reduction="none",
     )
     np.testing.assert_allclose(weighted.function(Tensor(x)).numpy(), each * [1, 3])
-    assert (weighted.op, weighted.through) == ("softmax_loss", "cross_entropy")
+    assert (weighted.op, weighted.through) == ("softmax_cross_entropy", "cross_entropy")
 
 
 def test_shapes_become_inputs_and_arrays_stay_where_they_are():

@@ -1,0 +1,87 @@
+"""Softmax and its logarithm along one dimension, their gradients, and the logarithm of a sum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.registry import Kernel
+
+softmax = Kernel("softmax")
+softmax_gradient = Kernel("softmax_gradient")
+log_softmax = Kernel("log_softmax")
+log_softmax_gradient = Kernel("log_softmax_gradient")
+log_total = Kernel("log_total")
+
+BOTH = ("cpu", "cuda")
+
+
+def _cost(x: Array, *others: Array, dim: int) -> float:
+    """Estimate nanoseconds."""
+    return 3.0 * x.size
+
+
+def _compiled_cost(x: Array, *others: Array, dim: int) -> float:
+    return 80_000 + 0.5 * x.size
+
+
+def _compiled_serves(x: Array, *others: Array, dim: int) -> bool:
+    return x.size > 0 and x.ndim > 0 and x.dtype in (np.float32, np.float64)
+
+
+for _kernel, _formula in {
+    softmax: "y[i] = e^x[i] / sum_j e^x[j], in one pass over memory.",
+    softmax_gradient: "dx[i] = y[i] * (dy[i] - sum_j dy[j] * y[j]), in one pass over memory.",
+    log_softmax: "y[i] = x[i] - ln sum_j e^x[j], in one pass over memory.",
+    log_softmax_gradient: "dx[i] = dy[i] - e^y[i] * sum_j dy[j], in one pass over memory.",
+    log_total: "Return top = max_i x[i] and ln sum_i e^(x[i] - top), in one pass over memory.",
+}.items():
+    _kernel.compiled(
+        "compiled", f"softmax.{_kernel.name}", _formula,
+        cost=_compiled_cost, serves=_compiled_serves,
+    )  # fmt: skip
+
+
+@softmax.algorithm("numpy", devices=BOTH, cost=_cost)
+def softmax_by_numpy(x: Array, scale: Any = None, *, dim: int) -> Array:
+    """y[i] = e^x[i] / sum_j e^x[j], times scale; x less its maximum, so that nothing overflows."""
+    y = _shifted(x, dim)
+    np.exp(y, out=y)
+    total = y.sum(axis=dim, keepdims=True)
+    y *= 1 / total if scale is None else scale / total
+    return y
+
+
+@softmax_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
+def softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
+    """dx[i] = y[i] * (dy[i] - sum_j dy[j] * y[j])."""
+    dx: Array = y * (dy - (dy * y).sum(axis=dim, keepdims=True))
+    return dx
+
+
+@log_softmax.algorithm("numpy", devices=BOTH, cost=_cost)
+def log_softmax_by_numpy(x: Array, *, dim: int) -> Array:
+    """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
+    y = _shifted(x, dim)
+    y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
+    return y
+
+
+@log_softmax_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
+def log_softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
+    """dx[i] = dy[i] - e^y[i] * sum_j dy[j]."""
+    dx: Array = dy - np.exp(y) * dy.sum(axis=dim, keepdims=True)
+    return dx
+
+
+@log_total.algorithm("numpy", devices=BOTH, cost=_cost)
+def log_total_by_numpy(x: Array, *, dim: int) -> tuple[Array, Array]:
+    """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1."""
+    top = x.max(axis=dim, keepdims=True, initial=-np.inf)
+    return top, np.log(np.exp(x - top).sum(axis=dim, keepdims=True))
+
+
+def _shifted(x: Array, dim: int) -> Array:
+    return np.asarray(x - x.max(axis=dim, keepdims=True, initial=-np.inf))
