@@ -33,6 +33,7 @@ from minicnn_kernels.reference.softmax import (
     softmax,
     softmax_gradient,
 )
+from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
 
@@ -51,6 +52,7 @@ __all__ = [
     "log_softmax",
     "log_softmax_gradient",
     "log_total",
+    "match_samples",
     "max_winners",
     "median_winners",
     "no_moments",
@@ -61,6 +63,8 @@ __all__ = [
     "route_to_winners",
     "softmax",
     "softmax_gradient",
+    "sample",
+    "spread_samples",
     "take_along",
     "take_winners",
     "use_algorithms",

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.indexing import index
 from minicnn.ops.linear import matrix_product
+from minicnn.ops.methods import contiguous
 from minicnn.ops.resample import cubic_weights, linear_weights
-from minicnn.ops.shape import movedim, pad_with, stack, transpose, unsqueeze, view_as
+from minicnn.ops.shape import movedim, stack, transpose, unsqueeze, view_as
 from minicnn.tensor import values_of
 from minicnn_kernels.geometry import Sides
 
@@ -26,29 +28,22 @@ from minicnn_kernels.geometry import Sides
 
 @differentiable
 def sample(x: Array, w: Array, /, pixels: Array) -> Array:
-    """y[c,p] = sum_k w[k,p] * x[c, pixels[k,p]]."""
-    y = x.take(pixels[0], axis=1) * w[0]
-    for pixel, weight in zip(pixels[1:], w[1:], strict=True):
-        y += x.take(pixel, axis=1) * weight
-    return y
+    """y[p,c] = sum_k w[k,p] * x[pixels[k,p],c], without the pixels that are negative."""
+    return kernels.sample(x, w, pixels=pixels)
 
 
 @sample.gradient(saves="x w")
 def _(dy: Array, y: Array, x: Array, w: Array, *, pixels: Array) -> Gradients:
     return (
-        lambda: spread_samples(dy, w, pixels, x.shape[1]),
+        lambda: spread_samples(dy, w, pixels, x.shape[0]),
         lambda: match_samples(x, dy, pixels),
     )
 
 
 @differentiable
 def spread_samples(dy: Array, w: Array, /, pixels: Array, size: int) -> Array:
-    """dx[c, pixels[k,p]] += w[k,p] * dy[c,p]."""
-    dx = np.zeros_like(dy, shape=len(dy) * size)
-    rows = np.arange(len(dy))[:, None] * size
-    for pixel, weight in zip(pixels, w, strict=True):
-        np.add.at(dx, (rows + pixel).ravel(), (dy * weight).ravel())  # quick in one dimension only
-    return dx.reshape(len(dy), size)
+    """dx[pixels[k,p],c] += w[k,p] * dy[p,c]."""
+    return kernels.spread_samples(dy, w, pixels=pixels, size=size)
 
 
 @spread_samples.gradient(saves="dy w")
@@ -58,14 +53,14 @@ def _(ddx: Array, y: Array, dy: Array, w: Array, *, pixels: Array, size: int) ->
 
 @differentiable
 def match_samples(x: Array, dy: Array, /, pixels: Array) -> Array:
-    """dw[k,p] = sum_c x[c, pixels[k,p]] * dy[c,p]."""
-    return np.stack([(x.take(pixel, axis=1) * dy).sum(axis=0) for pixel in pixels])
+    """dw[k,p] = sum_c x[pixels[k,p],c] * dy[p,c]."""
+    return kernels.match_samples(x, dy, pixels=pixels)
 
 
 @match_samples.gradient(saves="x dy")
 def _(ddw: Array, y: Array, x: Array, dy: Array, *, pixels: Array) -> Gradients:
     return (
-        lambda: spread_samples(dy, ddw, pixels, x.shape[1]),
+        lambda: spread_samples(dy, ddw, pixels, x.shape[0]),
         lambda: sample(x, ddw, pixels),
     )
 
@@ -76,22 +71,24 @@ def _(ddw: Array, y: Array, x: Array, dy: Array, *, pixels: Array) -> Gradients:
 def grid_sample(x: Any, grid: Any, mode: str, padding_mode: str, align_corners: bool) -> Any:
     """Return y[n,c,i,j] = the image x[n,c] at the point grid[n,i,j] = (column, row) in [-1, 1].
 
-    The image may have a third side.  It gets a border of zeros, where all that lies outside looks.
+    The image may have a third side.
     """
     batch, channels, *image = x.shape
     points = grid.shape[1:-1]
     pixels = np.repeat(np.arange(batch), prod(points))[None]  # [k,p], counted through all images
+    outside = np.zeros(pixels.shape, bool)
     weights = None
     for side, size in enumerate(image):
         along = view_as(index(grid, (..., -1 - side)), (pixels.shape[1],))
         with np.errstate(all="ignore"):  # a point may be NaN or inf, and lies outside then
             place, weight = _neighbours(along, size, mode, padding_mode, align_corners)
-        place = np.fmax(np.fmin(place, size), -1).astype(np.intp) + 1
-        pixels = _each_with_each(np.add, pixels * (size + 2), place)
+        place = np.fmax(np.fmin(place, size), -1).astype(np.intp)
+        pixels = _each_with_each(np.add, pixels * size, place)
+        outside = _each_with_each(np.logical_or, outside, (place < 0) | (place == size))
         weights = weight if weights is None else _each_with_each(operator.mul, weights, weight)
-    with_border = pad_with(movedim(x, 1, 0), ((0, 0), (0, 0), *((1, 1),) * len(image)))
-    flat = view_as(with_border, (channels, prod(with_border.shape[1:])))
-    return movedim(view_as(sample(flat, weights, pixels), (channels, batch, *points)), 1, 0)
+    pixels |= -outside.astype(np.intp)  # -1 is all ones in binary
+    rows = view_as(contiguous(movedim(x, 1, -1)), (batch * prod(image), channels))
+    return movedim(view_as(sample(rows, weights, pixels), (batch, *points, channels)), -1, 1)
 
 
 def _each_with_each(combine: Callable[..., Any], a: Any, b: Any) -> Any:

@@ -20,9 +20,9 @@ IDENTITY = {
 
 
 def test_the_three_operations_are_one_sum():
-    x, w, dy = integers((2, 6)), integers((3, 5), seed=1), integers((2, 5), seed=2)
+    x, w, dy = integers((6, 2)), integers((3, 5), seed=1), integers((5, 2), seed=2)
     total = sum(
-        dy[c, p] * w[k, p] * x[c, PIXELS[k, p]] for c, k, p in product(range(2), range(3), range(5))
+        dy[p, c] * w[k, p] * x[PIXELS[k, p], c] for c, k, p in product(range(2), range(3), range(5))
     )
     assert (sample(x, w, PIXELS) * dy).sum() == total
     assert (spread_samples(dy, w, PIXELS, 6) * x).sum() == total

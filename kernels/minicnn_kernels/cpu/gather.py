@@ -48,9 +48,9 @@ def _add_lines(begin: int, end: int, parts: int, y: Array, values: Array, chosen
     for part in range(begin, end):
         i, first, last = columns(part, parts, y.shape[2])
         for j in range(values.shape[1]):
-            line, value = y[i, chosen[j], first:last], values[i, j, first:last]
-            for k in range(line.size):
-                line[k] += value[k]
+            n = chosen[j]
+            for k in range(first, last):
+                y[i, n, k] += values[i, j, k]
 
 
 def take_along(x: Array, chosen: Array, *, dim: int) -> Array:

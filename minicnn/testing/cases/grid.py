@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.ops.grid import match_samples, sample, spread_samples
 from minicnn.testing.cases.case import Case, both
 
-PIXELS = np.random.default_rng(2).integers(0, 5, (3, 4))
+PIXELS = np.random.default_rng(2).integers(-1, 5, (3, 4))
 
 
 def sampled(name: str, image: tuple[int, ...], points: tuple[int, ...], **settings: Any) -> Case:
@@ -48,11 +48,11 @@ ROWS = [
             mode="bicubic", padding_mode="border", align_corners=True),
     sampled("bicubic, reflected", (1, 2, 4, 3), (1, 2, 3, 2),
             mode="bicubic", padding_mode="reflection", align_corners=False),
-    Case("sample", "given pixels", lambda x, w: sample(x, w, PIXELS), ((2, 5), (3, 4))),
+    Case("sample", "given pixels", lambda x, w: sample(x, w, PIXELS), ((5, 2), (3, 4))),
     Case("spread_samples", "given pixels", lambda dy, w: spread_samples(dy, w, PIXELS, 5),
-         ((2, 4), (3, 4))),
+         ((4, 2), (3, 4))),
     Case("match_samples", "given pixels", lambda x, dy: match_samples(x, dy, PIXELS),
-         ((2, 5), (2, 4))),
+         ((5, 2), (4, 2))),
     both("piecewise_linear", "affine maps of a square",
          lambda m, x, t: m.nn.functional.grid_sample(
              x, m.nn.functional.affine_grid(t, (2, 1, 2, 3), align_corners=False),
