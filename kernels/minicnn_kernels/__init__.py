@@ -26,6 +26,7 @@ from minicnn_kernels.reference.pooling import (
     window_sum,
 )
 from minicnn_kernels.reference.resampling import weighted_sums
+from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.softmax import (
     log_softmax,
     log_softmax_gradient,
@@ -33,7 +34,6 @@ from minicnn_kernels.reference.softmax import (
     softmax,
     softmax_gradient,
 )
-from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
 
@@ -61,9 +61,9 @@ __all__ = [
     "per_channel",
     "rescale",
     "route_to_winners",
+    "sample",
     "softmax",
     "softmax_gradient",
-    "sample",
     "spread_samples",
     "take_along",
     "take_winners",

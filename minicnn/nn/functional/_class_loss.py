@@ -17,7 +17,7 @@ from minicnn.nn.functional._checks import check_floating
 from minicnn.nn.functional._loss import check_broadcast, check_same_shape
 from minicnn.ops.activation import log_softmax, relu
 from minicnn.ops.arithmetic import where
-from minicnn.ops.indexing import gather, index, index_sum
+from minicnn.ops.indexing import Along, gather, index, index_sum, values_at
 from minicnn.ops.loss import log_loss_of_logits, reduced, softmax_cross_entropy
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import squeeze, unsqueeze, view_as
@@ -116,12 +116,12 @@ class Labels(NamedTuple):
 
     Attributes:
         classes: the class of each sample; 0 where it is ignored.
-        used: where it is not ignored.
+        used: where it is not ignored; None if it nowhere is.
         weights: the weight of its class; None if all weigh the same.
     """
 
     classes: Array
-    used: Array
+    used: Array | None
     weights: Array | None
 
     def weigh(self, losses: Any) -> Any:
@@ -130,8 +130,10 @@ class Labels(NamedTuple):
 
     def total_weight(self) -> float:
         """Add up the weights of what is not ignored."""
-        counted = self.used if self.weights is None else self.weights[self.used]
-        return float(counted.sum())
+        counted = self.classes if self.weights is None else self.weights
+        if self.used is not None:
+            counted = counted[self.used]
+        return counted.size if self.weights is None else float(counted.sum())
 
 
 def _class_dim(op: str, input: Any) -> int:
@@ -182,12 +184,15 @@ def _labels(
             f"convert it with .to(minicnn.int64)"
         )
     classes = input.shape[dim]
-    used = labels != ignore_index
-    outside = (labels < 0) | (labels >= classes)
-    wrong = np.extract(outside & used if classes else outside, labels)
-    if wrong.size:
-        raise IndexOutOfRange(f"{op}: target {wrong[0]} is not in [0, {classes})")
-    positions = np.where(used, labels, 0).astype(np.int64)
+    positions, used = labels.astype(np.int64), None
+    inside = labels.size == 0 or (labels.min() >= 0 and labels.max() < classes)
+    if not inside or 0 <= ignore_index < classes:
+        used = labels != ignore_index
+        outside = (labels < 0) | (labels >= classes)
+        wrong = np.extract(outside & used if classes else outside, labels)
+        if wrong.size:
+            raise IndexOutOfRange(f"{op}: target {wrong[0]} is not in [0, {classes})")
+        positions = np.where(used, positions, 0)
     return Labels(positions, used, None if by_class is None else by_class[positions])
 
 
@@ -205,7 +210,9 @@ def _class_weights(op: str, weight: Any, input: Any, dim: int) -> Array | None:
 
 def _of_label(input: Any, labels: Labels, dim: int) -> Any:
     """Return input[n,t,..], t the class of sample n."""
-    return squeeze(gather(input, dim, np.expand_dims(labels.classes, dim)), dim)
+    shape = labels.classes.shape
+    column = labels.classes.reshape(*shape[:dim], 1, *shape[dim:])
+    return view_as(values_at(input, Along(column, dim)), shape)
 
 
 def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
@@ -213,11 +220,11 @@ def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
 
     The mean of none is NaN; its gradient is 0 if all labels are ignored, as PyTorch's.
     """
-    if not labels.used.all():
+    if labels.used is not None:
         losses = where(labels.used, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
-    if not labels.used.any():
+    if labels.used is not None and not labels.used.any():
         return sum(losses) + float("nan")
     return sum(losses) / (labels.total_weight() or float("nan"))
 
