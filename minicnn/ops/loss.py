@@ -84,24 +84,29 @@ def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
 @differentiable
 def softmax_cross_entropy(x: Array, /, labels: Array, dim: int) -> Array:
     """y[n,..] = -ln softmax(x)[n,t,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..]."""
-    top, log_total = kernels.log_total(x, dim=dim)
-    of_label = np.take_along_axis(x, np.expand_dims(labels, dim), dim)
-    return np.asarray(log_total - (of_label - top)).squeeze(dim)
+    top, log_total = (v.squeeze(dim) for v in kernels.log_total(x, dim=dim))
+    return np.asarray(log_total - (x[places(labels, dim)] - top))
 
 
 @softmax_cross_entropy.gradient(saves="x")
 def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
-    of_label = np.expand_dims(labels, dim)
+    of_label = places(labels, dim)
 
     def dx() -> Any:
         if isinstance(dy, Tensor):  # recorded: the softmax is a function of x
             one_hot = np.zeros(x.shape, x.dtype)
-            np.put_along_axis(one_hot, of_label, 1, dim)
+            one_hot[of_label] = 1
             return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
-        column = np.expand_dims(dy, dim)
-        dx = kernels.softmax(x, column, dim=dim)
-        hit = np.take_along_axis(dx, of_label, dim)
-        np.put_along_axis(dx, of_label, hit - column, dim)
+        dx = kernels.softmax(x, np.expand_dims(dy, dim), dim=dim)
+        dx[of_label] -= dy
         return dx
 
     return dx
+
+
+def places(labels: Array, dim: int) -> tuple[Array, ...]:
+    """Return the index of x[n,t,..], t = labels[n,..]; the classes are along `dim`."""
+    others = [
+        np.arange(n).reshape(-1, *[1] * (labels.ndim - i - 1)) for i, n in enumerate(labels.shape)
+    ]
+    return (*others[:dim], labels, *others[dim:])

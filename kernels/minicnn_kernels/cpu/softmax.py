@@ -24,8 +24,7 @@ from minicnn_kernels.threads import parallel
 
 GRAIN = 2**13  # values that are worth a thread
 BLOCK = 256  # columns that are computed together
-
-TOP = frozenset({"nnan", "nsz", "reassoc"})  # a NaN will show in the sum of the exponentials
+LANES = 16  # numbers that are compared at once
 
 
 def softmax(x: Array, scale: Array | None = None, *, dim: int) -> Array:
@@ -117,11 +116,20 @@ def less(x: float, top: float, rest: float) -> float:
     return (x - top) - rest
 
 
-@jit(TOP)
-def top_of(x: Array) -> Any:
-    """Return the largest number of x."""
+@jit()
+def top_of(x: Array, lanes: Array) -> Any:
+    """Return the largest number of x, found in as many lanes at once; it need not be a NaN."""
+    lanes[:] = -np.inf
+    whole = x.size - x.size % lanes.size
+    for start in range(0, whole, lanes.size):
+        part = x[start : start + lanes.size]
+        for i in range(lanes.size):
+            lanes[i] = max(lanes[i], part[i])
     top = x.dtype.type(-np.inf)
-    for i in range(x.size):
+    if whole:
+        for i in range(lanes.size):
+            top = max(top, lanes[i])
+    for i in range(whole, x.size):
         top = max(top, x[i])
     return top
 
@@ -131,10 +139,10 @@ def softmax_of_rows(
     begin: int, end: int, x: Array, y: Array, scale: Array, logarithm: bool
 ) -> None:
     """Write e^x[p] / sum of e^x[p] * scale[p] to y[p], or the logarithm without scale."""
+    lanes = np.empty(LANES, x.dtype)
     for p in range(begin, end):
         source, target = x[p], y[p]
-        top = top_of(source)
-        total = x.dtype.type(0)
+        top, total = top_of(source, lanes), x.dtype.type(0)
         if logarithm:
             for i in range(source.size):
                 total += exp(source[i] - top)
@@ -172,10 +180,10 @@ def gradient_of_rows(begin: int, end: int, y: Array, dy: Array, dx: Array, logar
 @jit(SUMS)
 def total_of_rows(begin: int, end: int, x: Array, top: Array, log_total: Array) -> None:
     """Write the largest number of each row, and the logarithm of its sum of exponentials."""
+    lanes = np.empty(LANES, x.dtype)
     for p in range(begin, end):
         source = x[p]
-        largest = top_of(source)
-        total = x.dtype.type(0)
+        largest, total = top_of(source, lanes), x.dtype.type(0)
         for i in range(source.size):
             total += exp(source[i] - largest)
         top[p] = largest
@@ -185,13 +193,13 @@ def total_of_rows(begin: int, end: int, x: Array, top: Array, log_total: Array) 
 # --- columns --------------------------------------------------------------------------------------
 
 
-@jit(TOP)
-def tops_of(x: Array, top: Array) -> None:
-    """Write the largest number of each column of x."""
+@jit()
+def tops_of(x: Array, first: int, top: Array) -> None:
+    """Write the largest number of each column of x from `first` on."""
     top[:] = -np.inf
     for i in range(x.shape[0]):
-        row = x[i]
-        for q in range(row.size):
+        row = x[i][first : first + top.size]
+        for q in range(top.size):
             top[q] = max(top[q], row[q])
 
 
@@ -201,25 +209,33 @@ def softmax_of_columns(
 ) -> None:
     """Write the softmax of the columns of each x[p], BLOCK columns at a time; see the rows."""
     blocks = -(-x.shape[2] // BLOCK)
-    top, total = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
+    tops, totals = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
     for block in range(begin, end):
         p, first = block // blocks, block % blocks * BLOCK
-        source, target = x[p, :, first : first + BLOCK], y[p, :, first : first + BLOCK]
-        width = source.shape[1]
-        tops_of(source, top[:width])
+        last = min(first + BLOCK, x.shape[2])
+        top, total = tops[: last - first], totals[: last - first]
+        tops_of(x[p], first, top)
         total[:] = 0
-        for i in range(source.shape[0]):
-            for q in range(width):
-                shifted = source[i, q] - top[q]
-                power = exp(shifted)
-                target[i, q] = shifted if logarithm else power
-                total[q] += power
-        for q in range(width):
+        for i in range(x.shape[1]):
+            source, target = x[p, i][first:last], y[p, i][first:last]
+            if logarithm:
+                for q in range(total.size):
+                    total[q] += exp(source[q] - top[q])
+            else:
+                for q in range(total.size):
+                    power = exp(source[q] - top[q])
+                    target[q] = power
+                    total[q] += power
+        for q in range(total.size):
             total[q] = log(total[q]) if logarithm else scale[p, first + q] / total[q]
-        for i in range(source.shape[0]):
-            for q in range(width):
-                value = target[i, q]
-                target[i, q] = value - total[q] if logarithm else value * total[q]
+        for i in range(x.shape[1]):
+            source, target = x[p, i][first:last], y[p, i][first:last]
+            if logarithm:
+                for q in range(total.size):
+                    target[q] = less(source[q], top[q], total[q])
+            else:
+                for q in range(total.size):
+                    target[q] *= total[q]
 
 
 @jit(SUMS)
@@ -228,38 +244,45 @@ def gradient_of_columns(
 ) -> None:
     """Write the gradient of the columns of each y[p], BLOCK columns at a time."""
     blocks = -(-y.shape[2] // BLOCK)
-    total = np.empty(BLOCK, y.dtype)
+    totals = np.empty(BLOCK, y.dtype)
     for block in range(begin, end):
         p, first = block // blocks, block % blocks * BLOCK
-        values, slopes = y[p, :, first : first + BLOCK], dy[p, :, first : first + BLOCK]
-        target = dx[p, :, first : first + BLOCK]
-        width = values.shape[1]
+        last = min(first + BLOCK, y.shape[2])
+        total = totals[: last - first]
         total[:] = 0
-        for i in range(values.shape[0]):
-            for q in range(width):
-                slope = slopes[i, q]
-                total[q] += slope if logarithm else slope * values[i, q]
-        for i in range(values.shape[0]):
-            for q in range(width):
-                value, slope = values[i, q], slopes[i, q]
-                if logarithm:
-                    target[i, q] = slope - exp(value) * total[q]
-                else:
-                    target[i, q] = value * (slope - total[q])
+        for i in range(y.shape[1]):
+            values, slopes = y[p, i][first:last], dy[p, i][first:last]
+            if logarithm:
+                for q in range(total.size):
+                    total[q] += slopes[q]
+            else:
+                for q in range(total.size):
+                    total[q] += slopes[q] * values[q]
+        for i in range(y.shape[1]):
+            values, slopes, target = y[p, i][first:last], dy[p, i][first:last], dx[p, i][first:last]
+            if logarithm:
+                for q in range(total.size):
+                    target[q] = slopes[q] - exp(values[q]) * total[q]
+            else:
+                for q in range(total.size):
+                    target[q] = values[q] * (slopes[q] - total[q])
 
 
 @jit(SUMS)
 def total_of_columns(begin: int, end: int, x: Array, top: Array, log_total: Array) -> None:
     """Write `total_of_rows` of the columns of each x[p], BLOCK columns at a time."""
     blocks = -(-x.shape[2] // BLOCK)
-    total = np.empty(BLOCK, x.dtype)
+    totals = np.empty(BLOCK, x.dtype)
     for block in range(begin, end):
         p, first = block // blocks, block % blocks * BLOCK
-        source, largest = x[p, :, first : first + BLOCK], top[p, first : first + BLOCK]
-        tops_of(source, largest)
+        last = min(first + BLOCK, x.shape[2])
+        total, largest = totals[: last - first], top[p][first:last]
+        tops_of(x[p], first, largest)
         total[:] = 0
-        for i in range(source.shape[0]):
-            for q in range(largest.size):
-                total[q] += exp(source[i, q] - largest[q])
-        for q in range(largest.size):
-            log_total[p, first + q] = log(total[q])
+        for i in range(x.shape[1]):
+            source = x[p, i][first:last]
+            for q in range(total.size):
+                total[q] += exp(source[q] - largest[q])
+        results = log_total[p][first:last]
+        for q in range(total.size):
+            results[q] = log(total[q])
