@@ -43,13 +43,13 @@ class Entry:
 def compete(
     work: Work,
     operands: Operands,
+    expected: Sequence[Array],
     entries: Sequence[Entry],
     threads: int,
     limits: Limits,
     turns: Turns = take_turns,
 ) -> list[Result]:
-    """Check every entry's result, then let those that are right take turns."""
-    expected = work.expected(operands)
+    """Compare every entry's result with what is expected; let those that are right take turns."""
     layouts = {entry.layout for entry in entries}
     laid_out = {layout: in_layout(operands, layout) for layout in layouts}
     results, running = [], []

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn.bench import conv, gemm, pool
+from minicnn.bench import conv, gemm, model, pool
+from minicnn.bench.model import ModelProblem, ModelWork
 from minicnn.bench.problem import ConvProblem, GemmProblem, PoolProblem
 from minicnn.bench.station import Built
 from minicnn.bench.work import Operands, Work
@@ -24,6 +25,7 @@ class Kind:
         build: returns the call of one of them.
         suite, algorithms: those to take where none are named.
         rivals: PyTorch's variants that differ.
+        apart: whether each contestant has a process of its own.
     """
 
     read: Callable[[str], Any]
@@ -35,6 +37,7 @@ class Kind:
     suite: str
     algorithms: str = "auto"
     rivals: Sequence[str] = ("torch", "torch-cl")
+    apart: bool = False
 
 
 KINDS = {
@@ -66,6 +69,17 @@ KINDS = {
         pool.served_by,
         pool.build,
         "networks",
+    ),
+    "model": Kind(
+        ModelProblem.read,
+        ModelWork,
+        model.DIRECTIONS,
+        model.known,
+        model.served_by,
+        model.build,
+        "",
+        "all",
+        apart=True,
     ),
 }
 

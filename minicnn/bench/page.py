@@ -20,7 +20,14 @@ DIRECTIONS = {
     "fwd": "Forward",
     "bwd_d": "Gradient by the data",
     "bwd_w": "Gradient by the weights",
-    "train": "Forward and both gradients",
+    "train": "Forward and all gradients",
+    "infer": "Inference",
+    "max": "Maximum",
+    "avg": "Mean",
+    "max_d": "Gradient of the maximum",
+    "avg_d": "Gradient of the mean",
+    "bwd_a": "Gradient by the left matrix",
+    "bwd_b": "Gradient by the right matrix",
 }
 COLOURS = 8  # of the style sheet; further contestants use them again
 
@@ -80,7 +87,7 @@ def page(report: Report) -> str:
             f"<h2>{escape(DIRECTIONS.get(direction, direction))}, threads: {threads}</h2>",
             _legend(colours, some),
             bars(some, report.roofs[threads], colours),
-            roofline(some, report.roofs[threads], colours),
+            roofline(some, report.roofs[threads], colours) if some[0].bytes else "",
         ]
     totals = escape(table.footing(report.results)) if report.results else ""
     parts += [f'<h2>Totals</h2><pre class="scroll">{totals}</pre>']
@@ -164,7 +171,7 @@ def ticks(top: float) -> list[float]:
 
 def roofline(results: Sequence[Result], roof: Roof, colours: dict[str, str]) -> str:
     """Draw rates over operations per byte, both in powers of ten, below what is possible."""
-    timed = [result for result in results if result.rate]
+    timed = [result for result in results if result.rate and result.bytes]
     height, bottom, top = 390, 350, 26
     knee = roof.flops / roof.bandwidth
     xs = [result.intensity for result in timed] + [knee / 3, knee]

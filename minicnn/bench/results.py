@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,12 +29,12 @@ class Result:
             algorithm does not serve such a layer.  Only "ok" has times.
         note: why there are no times.
         flops: operations by definition.  executed: those that the algorithms make.
-        bytes: of operands and result, each moved once.
+        bytes: of operands and result, each moved once; 0 if unknown.
         times: seconds of each run.
         limit: operations a second that are possible by the roofline.
         peak: operations a second that the processor can do.
         error: relative error in the norm, against float64.
-        scratch_bytes: memory beside operands and result.
+        scratch_bytes: memory beside operands and result; of a network all that it took.
         speedup: the baseline's least time over ours.
     """
 
@@ -95,13 +96,13 @@ class Result:
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes a second, of operands and result."""
-        return self.bytes / self.least if self.least else None
+        """Bytes a second, of operands and result; None if their number is unknown."""
+        return self.bytes / self.least if self.least and self.bytes else None
 
     @property
     def intensity(self) -> float:
-        """Operations for a byte."""
-        return self.flops / self.bytes
+        """Operations for a byte; without limit if the bytes are unknown."""
+        return self.flops / self.bytes if self.bytes else math.inf
 
     def of_peak(self) -> float | None:
         """The rate as a share of the peak; Winograd's may be above 1."""
@@ -128,7 +129,7 @@ class Result:
             "flops_per_second": self.rate,
             "executed_flops_per_second": self.executed_rate,
             "bytes_per_second": self.bandwidth,
-            "flops_per_byte": self.intensity,
+            "flops_per_byte": self.intensity if self.bytes else None,
             "of_peak": self.of_peak(),
             "of_limit": self.of_limit(),
             "times": times,

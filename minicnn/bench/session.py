@@ -9,14 +9,14 @@ from itertools import product
 from typing import Any
 
 from minicnn.bench import machine, peak
-from minicnn.bench.contest import Entry, compete
+from minicnn.bench.contest import Entry, Station, compete
 from minicnn.bench.kinds import Kind
 from minicnn.bench.peak import Roof
 from minicnn.bench.results import Result, rate
 from minicnn.bench.station import Own, on_device
 from minicnn.bench.timing import Limits
 from minicnn.bench.work import Operands, Work
-from minicnn.bench.worker import Remote, Worker
+from minicnn.bench.worker import Remote, Worker, expected
 from minicnn_kernels.threads import get_num_threads, set_num_threads
 
 
@@ -53,6 +53,7 @@ class Session:
     def __init__(self, plan: Plan, threads: int) -> None:
         self.plan, self.threads = plan, threads
         self.worker: Worker | None = None
+        self.others: list[Worker] = []
 
     def __enter__(self) -> Session:
         self.usual = get_num_threads()
@@ -68,16 +69,24 @@ class Session:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self.worker:
-            self.worker.close()
+        for worker in [self.worker, *self.others]:
+            if worker:
+                worker.close()
         set_num_threads(self.usual)
 
     def contest(self, work: Work) -> list[Result]:
         """Let all contestants compute a work."""
         operands = work.operands()
-        rivals = self._rivals()
-        entries = [*self._own(work, operands), *rivals]
-        results = compete(work, operands, entries, self.threads, self.plan.limits)
+        own, rivals = self._own(work, operands), self._rivals()
+        entries = [*own, *rivals]
+        if self.plan.kind.apart:
+            right = expected(work, self.threads)
+            operands = {}  # the other processes draw their own
+        else:
+            right = work.expected(operands)
+        results = compete(work, operands, right, entries, self.threads, self.plan.limits)
+        while self.others:
+            self.others.pop().close()
         named = [self.plan.baseline] if self.plan.baseline else []
         rate(results, named or [entry.station.label for entry in rivals or entries[:1]])
         for result in results:
@@ -94,22 +103,30 @@ class Session:
             for name in self.plan.algorithms:
                 names |= dict.fromkeys(every if name == "all" else [name])
             for name in names:
-                build = on_device(partial(kind.build, name), device)
-                entries.append(Entry(Own(self._label(name, device, layout), build), device, layout))
+                label = self._label(name, device, layout)
+                entries.append(Entry(self._station(name, label, device), device, layout))
         return entries
+
+    def _station(self, name: str, label: str, device: str) -> Station:
+        """Return the place of one of minicnn's contestants: this process or one of its own."""
+        if self.plan.kind.apart:
+            return Remote(label, self._other(torch=False), name, device)
+        return Own(label, on_device(partial(self.plan.kind.build, name), device))
+
+    def _other(self, torch: bool) -> Worker:
+        self.others.append(Worker(self.threads, torch))
+        return self.others[-1]
 
     def _rivals(self) -> list[Entry]:
         """Return PyTorch's contestants."""
         if self.worker is None:
             return []
-        return [
-            Entry(
-                Remote(self._label(variant, device), self.worker, variant, device),
-                device,
-                "nhwc" if variant == "torch-cl" else "nchw",
-            )
-            for device, variant in product(self.plan.devices, self.plan.rivals)
-        ]
+        entries = []
+        for device, variant in product(self.plan.devices, self.plan.rivals):
+            worker = self._other(torch=True) if self.plan.kind.apart else self.worker
+            station = Remote(self._label(variant, device), worker, variant, device)
+            entries.append(Entry(station, device, "nhwc" if variant == "torch-cl" else "nchw"))
+        return entries
 
     def _label(self, name: str, device: str, layout: str = "") -> str:
         """Add device and layout to a name where there are several."""

@@ -73,11 +73,9 @@ def title(result: Result) -> str:
     """Say what is computed, and what the roofline allows."""
     name = f"{result.layer}  " if result.layer != result.problem else ""
     times = f" (x{result.count})" if result.count > 1 else ""
+    intensity = f", {result.intensity:.3g} FLOP/byte" if result.bytes else ""
     roof = f", at most {result.limit / 1e9:.0f} GFLOP/s" if result.limit else ""
-    return (
-        f"{name}{result.problem}{times}: {operations(result.flops)}, "
-        f"{result.intensity:.3g} FLOP/byte{roof}"
-    )
+    return f"{name}{result.problem}{times}: {operations(result.flops)}{intensity}{roof}"
 
 
 def operations(flops: int) -> str:

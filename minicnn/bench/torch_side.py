@@ -1,4 +1,4 @@
-"""The same work done by PyTorch.  Only the worker process imports this file.
+"""The same work done by PyTorch.  Only the worker process calls these functions.
 
 The variant "torch" has its arrays in PyTorch's usual order, "torch-cl" in `channels_last`, which
 oneDNN convolves without putting it in another order first.
@@ -11,29 +11,33 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-import torch
-from torch.nn import functional
-
+from minicnn.bench import model
 from minicnn.bench.conv import ConvWork
 from minicnn.bench.gemm import GemmWork
+from minicnn.bench.model import ModelWork, Net
 from minicnn.bench.pool import PoolWork
 from minicnn.bench.station import Built
 from minicnn.bench.work import Operands, Work
+from minicnn.models import in_torch
 
 Calls: TypeAlias = list[Callable[[], Any]]
 Placed: TypeAlias = Callable[[Any], Any]
 
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-
 
 def facts() -> dict[str, str]:
     """Return the versions of PyTorch and of the library that computes its convolutions."""
+    import torch
+
     found = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", torch.__config__.show())
     return {"torch": torch.__version__, "oneDNN": found[1] if found else "none"}
 
 
-def build(work: Work, operands: Operands, variant: str, device: str) -> Built:
+def build(variant: str, device: str, work: Work, operands: Operands) -> Built:
     """Return PyTorch's call for a work."""
+    import torch
+
+    if isinstance(work, ModelWork):
+        return model_built(variant, device, work, operands)
 
     def placed(tensor: Any) -> Any:
         return in_format(tensor, variant).to(device)
@@ -53,13 +57,18 @@ def build(work: Work, operands: Operands, variant: str, device: str) -> Built:
 
 def in_format(tensor: Any, variant: str) -> Any:
     """Put a tensor into the memory order of the variant."""
-    if variant == "torch-cl" and tensor.ndim in CHANNELS_LAST:
-        return tensor.contiguous(memory_format=CHANNELS_LAST[tensor.ndim])
+    import torch
+
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if variant == "torch-cl" and tensor.ndim in orders:
+        return tensor.contiguous(memory_format=orders[tensor.ndim])
     return tensor
 
 
 def conv_calls(work: ConvWork, tensors: dict[str, Any], placed: Placed) -> Calls:
     """Forward as `conv2d`; the gradients as autograd calls them."""
+    import torch
+
     problem = work.problem
     stride, padding, dilation = problem.stride, problem.padding, problem.dilation
     nothing = [0] * len(stride)
@@ -85,16 +94,20 @@ def conv_calls(work: ConvWork, tensors: dict[str, Any], placed: Placed) -> Calls
 
 def gemm_calls(work: GemmWork, tensors: dict[str, Any], placed: Placed) -> Calls:
     """Multiply the same matrices, the transposed ones by their strides."""
+    import torch
+
     return [partial(torch.matmul, *work.factors(part, tensors)) for part in work.parts]
 
 
 def pool_calls(work: PoolWork, tensors: dict[str, Any], placed: Placed) -> Calls:
     """Pool forward, or let autograd go back through it."""
+    import torch
+
     problem, (name, _, backward) = work.problem, work.direction.partition("_")
     settings: dict[str, Any] = {"stride": problem.stride, "padding": problem.padding}
     if name == "max":
         settings["dilation"] = problem.dilation
-    pool = getattr(functional, f"{name}_pool{len(problem.image)}d")
+    pool = getattr(torch.nn.functional, f"{name}_pool{len(problem.image)}d")
     forward = partial(pool, kernel_size=problem.kernel, **settings)
     if not backward:
         return [partial(forward, tensors["x"])]
@@ -102,6 +115,27 @@ def pool_calls(work: PoolWork, tensors: dict[str, Any], placed: Placed) -> Calls
     x = tensors["x"] if "x" in tensors else placed(torch.empty(shape))
     y = forward(x.requires_grad_())
     return [lambda: torch.autograd.grad(y, x, tensors["dy"], retain_graph=True)[0]]
+
+
+def model_built(variant: str, device: str, work: ModelWork, operands: Operands) -> Built:
+    """Build the network from PyTorch's layers, with the same weights."""
+    import torch
+    from torch.fx.experimental import optimization
+
+    problem = work.problem
+    net = in_torch.create(problem.model, **model.SETTINGS.get(problem.model, {}))
+    shapes = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    drawn = model.weights(shapes)
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in drawn.items()})
+    order = torch.channels_last if variant == "torch-cl" else torch.contiguous_format
+    net = net.to(device, memory_format=order)
+    x, labels = (torch.from_numpy(operands[name]).to(device) for name in ("x", "labels"))
+
+    def fold(net: Any, x: Any) -> Any:
+        return optimization.fuse(net).to(memory_format=order)
+
+    wait = torch.cuda.synchronize if device != "cpu" else None
+    return model.built(Net(torch, net, in_format(x, variant), labels, fold, wait), work, variant)
 
 
 BUILDERS: dict[str, Callable[[Any, dict[str, Any], Placed], Calls]] = {

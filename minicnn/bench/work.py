@@ -95,12 +95,12 @@ class Work:
 
 
 def relative_error(found: Array, expected: Array) -> float:
-    """||found - expected|| / ||expected||, in float64; NaN or Inf in `found` is an infinite error.
+    """||found - expected|| / ||expected||, in float64; infinite for NaN, Inf or another shape.
 
     >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, 5.0])) < 0.2
     True
     """
-    if not np.isfinite(found).all():
+    if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
     difference = np.linalg.norm(found.astype(np.float64).ravel() - expected.ravel())
     return float(difference / max(np.linalg.norm(expected), np.finfo(np.float64).tiny))

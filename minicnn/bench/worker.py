@@ -1,7 +1,8 @@
-"""PyTorch in a process of its own, so that its threads do not meet ours: JSON lines over pipes.
+"""Other processes, so that PyTorch's threads do not meet ours: JSON lines over pipes.
 
 `Remote` is a contestant whose computing is done there; `python -m minicnn.bench.worker` is there.
-Operands do not travel: both sides draw them from the same seed.
+Operands do not travel: both sides draw them from the same seed.  Whole networks have a process for
+each contestant, so that its memory can be told.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from minicnn.errors import MinicnnError, UsageError
 from minicnn_kernels.arrays import Array
 
 VARIANTS = ("torch", "torch-cl")
+STATUS = Path("/proc/self/status")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MINICNN_NUM_THREADS")
 
 
@@ -33,10 +37,14 @@ class WorkerError(MinicnnError):
 
 
 class Worker:
-    """A process with a fixed number of threads, and the questions it answers."""
+    """A process with a fixed number of threads, and the questions it answers.
 
-    def __init__(self, threads: int) -> None:
-        if find_spec("torch") is None:
+    Attributes:
+        facts: the versions of what it computes with.
+    """
+
+    def __init__(self, threads: int, torch: bool = True, **environment: str) -> None:
+        if torch and find_spec("torch") is None:
             raise UsageError(
                 "comparing with PyTorch needs it installed: pip install torch (the CPU build is "
                 "enough); --vs none does without"
@@ -50,9 +58,9 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.complaints,
             text=True,
-            env={**os.environ, **limits, "PYTHONPATH": paths},
+            env={**os.environ, **limits, "PYTHONPATH": paths, **environment},
         )
-        self.facts: dict[str, str] = self.ask(do="facts", threads=threads)
+        self.facts: dict[str, str] = self.ask(do="facts", threads=threads) if torch else {}
 
     def ask(self, **question: Any) -> Any:
         """Send a question and return the answer.
@@ -70,7 +78,7 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise WorkerError(f"PyTorch's process has ended: {self._last_words()}")
+            raise WorkerError(f"the other process has ended: {self._last_words()}")
         reply = json.loads(line)
         if "error" in reply:
             raise WorkerError(reply["error"])
@@ -105,12 +113,10 @@ class Remote:
             label=self.label,
             variant=self.variant,
             device=self.device,
-            kind=work.problem.kind,
-            problem=str(work.problem),
-            direction=work.direction,
+            **named(work),
         )
-        samples = [unpacked(array) for array in answer["samples"]]
-        return Started(samples, answer["algorithms"])
+        samples = [unpacked(array) for array in answer.pop("samples")]
+        return Started(samples, **answer)
 
     def turn(self, seconds: float) -> list[float]:
         """Let it compute for about so long."""
@@ -120,6 +126,22 @@ class Remote:
     def stop(self) -> None:
         """Let it forget the arrays."""
         self.worker.ask(do="stop", label=self.label)
+
+
+def named(work: Work) -> dict[str, str]:
+    """Return the three texts that name a work."""
+    return {
+        "kind": work.problem.kind, "problem": str(work.problem), "direction": work.direction
+    }  # fmt: skip
+
+
+def expected(work: Work, threads: int) -> list[Array]:
+    """Let another process compute the right result, with NumPy's kernels only."""
+    worker = Worker(threads, torch=False, MINICNN_KERNELS="numpy")
+    try:
+        return [unpacked(array) for array in worker.ask(do="expected", **named(work))]
+    finally:
+        worker.close()
 
 
 def packed(array: Array) -> dict[str, Any]:
@@ -158,21 +180,31 @@ class Answers:
 
     def start(self, label: str, variant: str, device: str, **named: str) -> dict[str, Any]:
         """Compute once."""
-        from minicnn.bench import kinds, torch_side
+        from minicnn.bench import kinds
 
-        work = kinds.work(**named)
-        operands = work.operands()
-        station = Own(
-            label,
-            lambda work, operands: torch_side.build(work, operands, variant, device),
-            measures_memory=False,
-        )
-        started = station.start(work, operands)
-        self.stations[label] = station
+        kind, work = kinds.KINDS[named["kind"]], kinds.work(**named)
+        if variant in VARIANTS:
+            from minicnn.bench import torch_side
+
+            build = partial(torch_side.build, variant, device)
+        else:
+            build = partial(kind.build, variant)
+        before = largest_memory()
+        station = self.stations[label] = Own(label, build, measures_memory=False)
+        started = station.start(work, work.operands())
         return {
             "samples": [packed(array) for array in started.samples],
             "algorithms": started.algorithms,
+            "compile_seconds": started.compile_seconds,
+            "scratch_bytes": largest_memory() - before if kind.apart else None,
         }
+
+    def expected(self, **named: str) -> list[dict[str, Any]]:
+        """Compute the right result."""
+        from minicnn.bench import kinds
+
+        work = kinds.work(**named)
+        return [packed(array) for array in work.expected(work.operands())]
 
     def turn(self, label: str, seconds: float) -> list[float]:
         """Compute for a while."""
@@ -181,6 +213,18 @@ class Answers:
     def stop(self, label: str) -> None:
         """Forget."""
         self.stations.pop(label, None)
+
+
+def largest_memory() -> int:
+    """Return the most bytes that this process has held so far, as Linux tells; else 0.
+
+    `resource.getrusage` would count what the process that started this one had held.
+    """
+    try:
+        status = STATUS.read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def serve() -> None:

@@ -32,6 +32,8 @@ EXAMPLES = """examples:
                                                 every algorithm on one layer
   minicnn bench gemm --suite cnn --threads 1,2  products of matrices, on one thread and on two
   minicnn bench pool --dir max,max_d,avg,avg_d  pooling and its gradients
+  minicnn bench model resnet18 vgg16 --batch 8 --dir train,infer
+                                                whole networks
   minicnn bench conv --suite resnet50 --json new.json --compare old.json --fail-over 5%
 
 exit codes: 0 done, 1 a result is wrong or, with --compare, something is slower, 2 a mistake in the
@@ -59,6 +61,16 @@ POOL = """Measure pooling over windows, as mb8ic64ih112kh3sh2ph1: a batch (mb) o
 (ic), images of 112x112 (ih), windows of 3x3 (kh), stride 2 (sh), padding 1 (ph). One comparison or
 addition for each cell of a window counts as an operation. The columns of the table are those of
 `minicnn bench conv`.
+"""
+
+MODEL = """Measure whole networks: minicnn's, beside the same network made of PyTorch's layers.
+
+train is a step: forward, cross-entropy, backward, SGD with momentum. infer has its batch norms
+folded into the convolutions, in both libraries. Each contestant has a process of its own. The
+weights are the same in all of them, and drawn at random; logits, loss and the first layer's
+gradient of two images are compared with float64. The column "scratch" is the largest memory of the
+process, less that before the network was built. GFLOP/s count convolutions and linear layers,
+thrice in training.
 """
 
 
@@ -96,6 +108,11 @@ def add_parser(commands: Any) -> None:
         "what minicnn chooses itself (auto, default), all that can, or names",
     )
     add_image_arguments(pool)
+    model = add_kind(kinds, "model", "a training step and inference of a whole network", MODEL)
+    model.add_argument("models", nargs="+", metavar="NAME", help="networks, as resnet18")
+    model.add_argument("--batch", type=int, default=8, metavar="N", help="images (default 8)")
+    model.add_argument("--dir", type=words, metavar="D,...", help="train (a step, default), infer")
+    model.set_defaults(suite=None, algo=None, layout=["nchw"])
 
 
 def add_kind(kinds: Any, name: str, help: str, description: str) -> argparse.ArgumentParser:
@@ -273,10 +290,12 @@ def chosen_works(options: argparse.Namespace) -> list[Work]:
     from minicnn.bench.kinds import KINDS
 
     kind = KINDS[options.kind]
+    if options.kind == "model":
+        options.problem = [f"{name}mb{options.batch}" for name in options.models]
     problems = [kind.read(text) for text in options.problem]
     if options.suite or not problems:
         problems = suites.load(options.kind, options.suite or kind.suite, kind.read) + problems
-    if options.batch:
+    if options.batch and options.kind != "model":
         problems = [problem.with_batch(options.batch) for problem in problems]
     return [kind.work(problem, direction) for problem in problems for direction in options.dir]
 

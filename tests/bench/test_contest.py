@@ -56,7 +56,8 @@ class Turns:
 def contest(*builders, turns, text='mb2ic3ih5oc4kh3n"first*2"'):
     forward = work("conv", text, "fwd")
     entries = [Entry(Own(build.__name__, build)) for build in builders]
-    return compete(forward, forward.operands(), entries, 2, Limits(), turns)
+    operands = forward.operands()
+    return compete(forward, operands, forward.expected(operands), entries, 2, Limits(), turns)
 
 
 def test_only_those_that_are_right_take_turns():
@@ -81,11 +82,13 @@ def test_a_result_says_what_was_measured():
 
 def test_ctrl_c_in_a_turn_lets_go_of_the_arrays():
     forward = work("conv", "mb2ic3ih5oc4kh3", "fwd")
+    operands = forward.operands()
+    right_values = forward.expected(operands)
     station = Own("right", right)
 
     def interrupted(stations, limits):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compete(forward, forward.operands(), [Entry(station)], 1, Limits(), interrupted)
+        compete(forward, operands, right_values, [Entry(station)], 1, Limits(), interrupted)
     assert not hasattr(station, "built")

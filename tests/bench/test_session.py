@@ -57,6 +57,16 @@ def test_products_have_no_auto():
     assert {result.baseline for result in results} == {"numpy"}
 
 
+def test_networks_have_a_process_each(torch):
+    plan = Plan(KINDS["model"], ["all"], ["torch"], limits=ONCE)
+    with Session(plan, 1) as found:
+        results = found.contest(work("model", "lenet5mb2", "infer"))
+        assert found.others == []
+    assert [result.contestant for result in results] == ["minicnn", "torch"]
+    assert all(result.status == "ok" and result.speedup for result in results)
+    assert all(result.bandwidth is None for result in results)
+
+
 def test_devices_are_named_where_there_are_several():
     found = Session(Plan(KINDS["conv"], ["auto"], devices=("cpu", "cuda")), 1)
     found.worker = object()

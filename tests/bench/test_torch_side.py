@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
-torch = pytest.importorskip("torch")
-
-from minicnn.bench import torch_side  # noqa: E402 - it imports torch
+from minicnn.bench import torch_side
 
 
-def test_the_variants_differ_in_memory_order():
+def test_the_variants_differ_in_memory_order(torch):
     x = torch.zeros(2, 3, 4, 5)
     assert torch_side.in_format(x, "torch") is x
     last = torch_side.in_format(x, "torch-cl")
@@ -20,5 +16,5 @@ def test_the_variants_differ_in_memory_order():
     assert torch_side.in_format(sequence, "torch-cl") is sequence
 
 
-def test_facts():
+def test_facts(torch):
     assert torch_side.facts()["torch"] == torch.__version__

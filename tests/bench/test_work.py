@@ -51,6 +51,7 @@ def test_relative_error():
     assert relative_error(np.array([3.0, np.nan]), right) == np.inf
     assert relative_error(np.array([np.inf, 4.0]), right) == np.inf
     assert relative_error(np.zeros(2), np.zeros(2)) == 0
+    assert relative_error(np.ones((2, 1)), right) == np.inf
 
 
 def test_layouts_change_strides_and_nothing_else():

@@ -52,6 +52,34 @@ def test_pytorch_multiplies_and_pools(process, kind, text, direction):
         assert relative_error(sample, right) < found.tolerance(part, "torch")
 
 
+@pytest.mark.parametrize("direction", ["train", "infer"])
+def test_pytorch_builds_the_same_network(process, direction):
+    found = work("model", "lenet5mb3", direction)
+    started = worker.Remote("rival", process, "torch-cl").start(found, {})
+    (right,) = found.expected(found.operands())
+    assert relative_error(started.samples[0], right) < 1e-5
+
+
+def test_our_own_kernels_in_another_process_and_numpys_as_the_judge():
+    found = work("model", "lenet5mb3", "infer")
+    process = worker.Worker(1, torch=False)
+    assert process.facts == {}
+    started = worker.Remote("mine", process, "minicnn").start(found, {})
+    process.close()
+    (right,) = worker.expected(found, 1)
+    assert relative_error(started.samples[0], right) < 1e-5
+    assert started.scratch_bytes == 0 or started.scratch_bytes > 10_000
+
+
+def test_memory_is_that_of_this_process(monkeypatch, tmp_path):
+    status = tmp_path / "status"
+    status.write_text("VmPeak:\t  9 kB\nVmHWM:\t   1234 kB\nVmRSS:\t 1 kB\n")
+    monkeypatch.setattr(worker, "STATUS", status)
+    assert worker.largest_memory() == 1234 * 1024
+    status.unlink()
+    assert worker.largest_memory() == 0
+
+
 def test_facts_name_the_versions(process, torch):
     assert process.facts["torch"] == torch.__version__
     assert "oneDNN" in process.facts

@@ -195,6 +195,7 @@ def test_a_comparison_with_no_measurement(tmp_path, capsys):
         (("conv",), "mb16ic64ih56oc64kh3ph1"),
         (("gemm",), "256x64:64x128"),
         (("pool",), "mb8ic64ih112kh3sh2ph1"),
+        (("model",), "largest memory"),
     ],
 )
 def test_help_teaches(words, example, capsys):
@@ -220,6 +221,17 @@ def test_pooling(capsys):
     out = capsys.readouterr().out
     assert "mb1ic3ih6kh2sh2: 108 FLOP" in out
     assert "taps" in out
+
+
+def test_networks(tmp_path, capsys):
+    file = tmp_path / "model.html"
+    command = ("bench", "model", "lenet5", "--batch", "2", "--dir", "train,infer", *QUICK)
+    assert cli.main((*command, "--html", str(file))) == 0
+    out = capsys.readouterr().out
+    assert "lenet5mb2: 5 MFLOP, at most 100 GFLOP/s" in out
+    assert "Inference" in file.read_text()
+    assert cli.main(("bench", "model", "lennet5", *QUICK)) == 2
+    assert "did you mean 'lenet5'" in capsys.readouterr().err
 
 
 def test_shares_and_lists():
