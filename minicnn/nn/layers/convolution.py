@@ -43,6 +43,8 @@ class _Filters(Module):
         groups: int,
         bias: bool,
         padding_mode: str,
+        device: str | None,
+        dtype: Any,
     ) -> None:
         super().__init__()
         kind = type(self).__name__
@@ -70,6 +72,7 @@ class _Filters(Module):
         self.weight = Parameter(factories.zeros(shape))
         self.register_parameter("bias", Parameter(factories.zeros(out_channels)) if bias else None)
         init.fill_layer_(self.weight, self.bias)
+        self.to(device=device, dtype=dtype)
 
     def extra_repr(self) -> str:
         """Name the sizes, and the settings that differ from the defaults."""
@@ -103,10 +106,12 @@ class _Conv(_Filters):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias,
-            padding_mode,
+            padding_mode, device, dtype,
         )  # fmt: skip
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ArgumentError(
@@ -202,6 +207,8 @@ class _ConvTranspose(_Filters):
         bias: bool = True,
         dilation: Any = 1,
         padding_mode: str = "zeros",
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
             raise ArgumentError(
@@ -210,7 +217,7 @@ class _ConvTranspose(_Filters):
         border = sides(padding, self.ndim, f"{type(self).__name__}: padding")
         super().__init__(
             in_channels, out_channels, kernel_size, stride, border, dilation, output_padding,
-            groups, bias, padding_mode,
+            groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
     def forward(self, x: Any, output_size: Any = None) -> Any:

@@ -23,12 +23,20 @@ class Linear(Module):
     Shapes: (..., in_features) to (..., out_features).
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(factories.zeros(out_features, in_features))
         self.register_parameter("bias", Parameter(factories.zeros(out_features)) if bias else None)
         init.fill_layer_(self.weight, self.bias)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         """Return x @ weight.T + bias."""
@@ -47,7 +55,13 @@ class Bilinear(Module):
     """
 
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         if in1_features < 1:
@@ -59,6 +73,7 @@ class Bilinear(Module):
         bound = 1 / sqrt(in1_features)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, input1: Any, input2: Any) -> Any:
         """Return the bilinear form of both inputs."""
@@ -89,9 +104,10 @@ class Embedding(Module):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
-        *,
         _weight: Any = None,
         _freeze: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         if padding_idx is not None:
@@ -111,6 +127,7 @@ class Embedding(Module):
                     self.weight[padding_idx] = 0.0
         else:
             self.weight = Parameter(_weight, requires_grad=not _freeze)
+        self.to(device=device, dtype=dtype)
 
     @classmethod
     def from_pretrained(

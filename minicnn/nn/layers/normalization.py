@@ -49,6 +49,8 @@ class _RunningNorm(_Affine):
         affine: bool,
         track_running_stats: bool,
         bias: bool,
+        device: str | None,
+        dtype: Any,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -59,6 +61,7 @@ class _RunningNorm(_Affine):
         counter = factories.zeros((), dtype="int64") if tracked else None
         self.register_buffer("num_batches_tracked", counter)
         self._make_parameters((num_features,), affine, bias)
+        self.to(device=device, dtype=dtype)
 
     def reset_running_stats(self) -> None:
         """Forget all batches: mean 0, variance 1."""
@@ -93,10 +96,14 @@ class _BatchNorm(_RunningNorm):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias, device, dtype
+        )
 
     def forward(self, x: Any) -> Any:
         """Normalise each channel."""
@@ -154,10 +161,14 @@ class _InstanceNorm(_RunningNorm):
         momentum: float = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias, device, dtype
+        )
 
     def forward(self, x: Any) -> Any:
         """Normalise each channel of each image."""
@@ -222,6 +233,8 @@ class GroupNorm(_Affine):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -234,6 +247,7 @@ class GroupNorm(_Affine):
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.affine = affine
         self._make_parameters((num_channels,), affine, bias)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         """Normalise each group of channels of each image."""
@@ -259,11 +273,14 @@ class LayerNorm(_Affine):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape, self.eps = _as_shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         self._make_parameters(self.normalized_shape, elementwise_affine, bias)
+        self.to(device=device, dtype=dtype)
 
     def forward(self, x: Any) -> Any:
         """Normalise over the last dimensions."""
@@ -288,12 +305,15 @@ class RMSNorm(Module):
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
         elementwise_affine: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.normalized_shape, self.eps = _as_shape(normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         weight = Parameter(factories.ones(*self.normalized_shape)) if elementwise_affine else None
         self.register_parameter("weight", weight)
+        self.to(device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
         """Set weight to 1."""

@@ -43,7 +43,14 @@ def _add_parameters(module: Module, shapes: dict[str, tuple[int, ...]], hidden_s
 class _Cell(Module):
     """A cell: its weights, and a `forward` of one step for a batch or for a single sample."""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = GATES[type(self).__name__.removesuffix("Cell")] * hidden_size
@@ -57,6 +64,7 @@ class _Cell(Module):
         if not bias:
             self.register_parameter("bias_ih", None)
             self.register_parameter("bias_hh", None)
+        self.to(device=device, dtype=dtype)
 
     def _batched(self, input: Any, state: Any) -> tuple[Any, Any]:
         """Return input and state with a batch dimension; a missing state is zero."""
@@ -91,9 +99,15 @@ class RNNCell(_Cell):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh"
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = _known(nonlinearity)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -155,6 +169,8 @@ class _Recurrent(Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -173,6 +189,7 @@ class _Recurrent(Module):
             for suffix in self._directions():
                 named = {f"{name}_l{layer}{suffix}": shape for name, shape in shapes.items()}
                 _add_parameters(self, named, hidden_size)
+        self.to(device=device, dtype=dtype)
 
     def _check_settings(self) -> None:
         name = type(self).__name__
@@ -346,10 +363,20 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         self.nonlinearity = _known(nonlinearity)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
         )
 
     def _run(
@@ -395,9 +422,19 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
         )
 
     def _run(

@@ -5,9 +5,10 @@ import pytest
 
 import minicnn
 from minicnn import nn
-from minicnn.errors import ArgumentError, ShapeError
+from minicnn.errors import ArgumentError, DeviceError, DTypeError, ShapeError
 from minicnn.models import lenet5
 from minicnn.tensor import Tensor
+from minicnn.testing.cases import LAYERS
 
 
 def data(*shape, seed=0):
@@ -122,3 +123,53 @@ def test_one_step_of_training_is_that_of_torch(torch, modern):
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         np.testing.assert_allclose(a.grad.array, b.grad.numpy(), rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(a.array, b.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+# --- where parameters are, and of what type -------------------------------------------------------
+
+WITH_PARAMETERS = {
+    nn.Linear: (3, 2), nn.Bilinear: (3, 2, 4), nn.Embedding: (5, 2),
+    nn.Conv1d: (2, 4, 3), nn.Conv2d: (2, 4, 3), nn.Conv3d: (2, 4, 3),
+    nn.ConvTranspose1d: (2, 4, 3), nn.ConvTranspose2d: (2, 4, 3), nn.ConvTranspose3d: (2, 4, 3),
+    nn.BatchNorm1d: (3,), nn.BatchNorm2d: (3,), nn.BatchNorm3d: (3,),
+    nn.InstanceNorm1d: (3, 1e-5, 0.1, True, True), nn.InstanceNorm2d: (3, 1e-5, 0.1, True, True),
+    nn.InstanceNorm3d: (3, 1e-5, 0.1, True, True),
+    nn.GroupNorm: (2, 4), nn.LayerNorm: (3,), nn.RMSNorm: (3,), nn.PReLU: (2,),
+    nn.RNN: (3, 2), nn.LSTM: (3, 2), nn.GRU: (3, 2),
+    nn.RNNCell: (3, 2), nn.LSTMCell: (3, 2), nn.GRUCell: (3, 2),
+}  # fmt: skip
+each_layer = pytest.mark.parametrize(
+    ("layer", "settings"),
+    WITH_PARAMETERS.items(),
+    ids=[layer.__name__ for layer in WITH_PARAMETERS],
+)
+
+
+@each_layer
+def test_a_layer_is_made_in_the_type_asked_for(layer, settings):
+    minicnn.manual_seed(1)
+    usual = layer(*settings).state_dict()
+    minicnn.manual_seed(1)
+    double = layer(*settings, dtype=minicnn.float64)
+    assert all(parameter.dtype == minicnn.float64 for parameter in double.parameters())
+    for name, value in double.state_dict().items():
+        whole = usual[name].dtype.kind == "i"
+        assert value.dtype == (usual[name].dtype if whole else minicnn.float64)
+        assert value.tolist() == usual[name].tolist()  # the same numbers in every type
+    assert all(
+        parameter.device == "cpu" for parameter in layer(*settings, device="cpu").parameters()
+    )
+
+
+@each_layer
+def test_a_layer_is_not_made_of_integers_or_on_no_device(layer, settings):
+    with pytest.raises(DTypeError, match="floating-point"):
+        layer(*settings, dtype=minicnn.int64)
+    with pytest.raises(DeviceError, match="nowhere"):
+        layer(*settings, device="nowhere")
+
+
+def test_every_layer_with_parameters_is_in_the_table():
+    made = [layer for case in LAYERS if case.torch for layer in case.module().modules()]
+    learning = {type(layer) for layer in made if list(layer.parameters(recurse=False))}
+    assert learning == set(WITH_PARAMETERS)
