@@ -2,7 +2,7 @@
 
 >>> from minicnn_kernels import kernels
 >>> sorted(kernels["conv_input"].algorithms)
-['depthwise', 'depthwise_direct', 'flipped_filter', 'im2col', 'loops']
+['depthwise', 'grouped_direct', 'flipped_filter', 'im2col', 'loops']
 """
 
 from __future__ import annotations

@@ -147,50 +147,49 @@ def _sum_over_cells(seen: Array, w: Array) -> Array:
     return y
 
 
-# --- compiled: several filters per channel, too ---------------------------------------------------
+# --- compiled: groups of any size, best of few channels -------------------------------------------
 
 
-def _share(first: Array) -> float:
-    """Return the cost as a share of im2col's."""
-    return 0.05 if first.size > SMALL else 2.0
+def _share(first: Array, rows: int, used: int = 1) -> float:
+    """Return the cost as a share of im2col's, which has flat matrices for small groups.
+
+    Groups of several channels are first spread to so many rows, pixels that are not used as well.
+    """
+    return (0.05 if first.size > SMALL else 2.0) * (rows * used if rows > 1 else 1)
 
 
-def _compiled_cost(x: Array, w: Array, **settings: Any) -> float:
-    return _share(x) * im2col_cost(x, w, **settings)
+def _compiled_cost(x: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
+    share = _share(x, w.shape[1], prod(stride))
+    return share * im2col_cost(x, w, stride=stride, **settings)
 
 
-def _compiled_input_cost(dy: Array, w: Array, **settings: Any) -> float:
-    return _share(dy) * im2col_input_cost(dy, w)
+def _compiled_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
+    return _share(dy, len(w) // groups) * im2col_input_cost(dy, w)
 
 
-def _compiled_weight_cost(x: Array, dy: Array, **settings: Any) -> float:
-    return _share(x) * im2col_weight_cost(x, dy, **settings)
+def _compiled_weight_cost(
+    x: Array, dy: Array, *, stride: Sides, groups: int, **settings: Any
+) -> float:
+    share = _share(x, x.shape[1] // groups, prod(stride))
+    return share * im2col_weight_cost(x, dy, stride=stride, groups=groups, **settings)
 
 
-def _serves_filters(array: Array, w: Array, **settings: Any) -> bool:
-    return _same_float(array, w) and w.shape[1] == 1
-
-
-def _serves_results(x: Array, dy: Array, *, groups: int, **settings: Any) -> bool:
-    return _same_float(x, dy) and x.shape[1] == groups
-
-
-def _same_float(a: Array, b: Array) -> bool:
+def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
     return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
 
 
 conv.compiled(
-    "depthwise_direct", "depthwise.conv_depthwise",
-    "y[n,i,c] = sum_a x[n, i*s + a*d - p, c] * w[a,c].",
-    cost=_compiled_cost, serves=_serves_filters,
+    "grouped_direct", "grouped.conv_grouped",
+    "y[n,i,o] = sum_ra x[n, i*s + a*d - p, r of o's group] * w[a,r,o].",
+    cost=_compiled_cost, serves=_serves_floats,
 )  # fmt: skip
 conv_input.compiled(
-    "depthwise_direct", "depthwise.conv_input_depthwise",
-    "dx[n,q,c] = sum_a dy[n,i,c] * w[a,c] over the windows i with i*s + a*d - p = q.",
-    cost=_compiled_input_cost, serves=_serves_filters,
+    "grouped_direct", "grouped.conv_input_grouped",
+    "dx[n,q,c] = sum_ta dy[n,i,t of c's group] * w[a,t,c] over the i with i*s + a*d - p = q.",
+    cost=_compiled_input_cost, serves=_serves_floats,
 )  # fmt: skip
 conv_weight.compiled(
-    "depthwise_direct", "depthwise.conv_weight_depthwise",
-    "dw[a,c] = sum_ni x[n, i*s + a*d - p, c] * dy[n,i,c].",
-    cost=_compiled_weight_cost, serves=_serves_results,
+    "grouped_direct", "grouped.conv_weight_grouped",
+    "dw[a,r,o] = sum_ni x[n, i*s + a*d - p, r of o's group] * dy[n,i,o].",
+    cost=_compiled_weight_cost, serves=_serves_floats,
 )  # fmt: skip

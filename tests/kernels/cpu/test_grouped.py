@@ -1,4 +1,4 @@
-"""The compiled depthwise convolution against the loops: every geometry, channels in any number."""
+"""Compiled convolution in small groups against the loops: any geometry, any number of channels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from minicnn_kernels import conv, conv_input, conv_weight
 from minicnn_kernels.errors import AlgorithmError
 from minicnn_kernels.geometry import Windows
 
-pytest.importorskip("minicnn_kernels.cpu.depthwise", reason="Numba is not installed")
+grouped = pytest.importorskip("minicnn_kernels.cpu.grouped", reason="Numba is not installed")
 
 ODD = Windows((6, 5), (3, 2), (2, 1), (1, 2), (1, 2))
 
 
-def arrays_and_settings(found, channels=3, filters=1, images=2, dtype=np.float32):
-    x = integers((images, channels, *found.image)).astype(dtype)
-    w = integers((channels * filters, 1, *found.kernel), seed=1).astype(dtype)
-    dy = integers((images, channels * filters, *found.output), seed=2).astype(dtype)
+def arrays_and_settings(found, groups=3, filters=1, images=2, dtype=np.float32, channels=1):
+    """Make a call with so many filters and channels in each group."""
+    x = integers((images, groups * channels, *found.image)).astype(dtype)
+    w = integers((groups * filters, channels, *found.kernel), seed=1).astype(dtype)
+    dy = integers((images, groups * filters, *found.output), seed=2).astype(dtype)
     settings = {"stride": found.stride, "padding": found.padding, "dilation": found.dilation}
-    return x, w, dy, {**settings, "groups": channels}
+    return x, w, dy, {**settings, "groups": groups}
 
 
 def all_three(algorithm, x, w, dy, settings):
@@ -40,19 +41,27 @@ def assert_equal(results, expected):
 
 
 def assert_as_loops(*given_call):
-    assert_equal(all_three("depthwise_direct", *given_call), all_three("loops", *given_call))
+    assert_equal(all_three("grouped_direct", *given_call), all_three("loops", *given_call))
 
 
 @settings(max_examples=60)
-@given(windows(ANY_SIDES), st.integers(1, 3), st.integers(1, 2), st.integers(0, 3))
-def test_all_three_equal_the_loops(found, channels, filters, images):
-    assert_as_loops(*arrays_and_settings(found, channels, filters, images))
+@given(
+    windows(ANY_SIDES), st.integers(1, 3), st.integers(1, 2), st.integers(0, 3), st.integers(1, 3)
+)
+def test_all_three_equal_the_loops(found, groups, filters, images, channels):
+    assert_as_loops(*arrays_and_settings(found, groups, filters, images, channels=channels))
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(4, 4), (2, 3), (3, 1), (1, 5)])
+def test_some_images_at_a_time(channels, filters, monkeypatch):
+    monkeypatch.setattr(grouped, "ROWS_BYTES", 2000)
+    assert_as_loops(*arrays_and_settings(ODD, 5, filters, images=5, channels=channels))
 
 
 @pytest.mark.parametrize("channels", [1, 7, 8, 9, 32, 41, 73])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_block_of_channels(channels, dtype):
-    assert_as_loops(*arrays_and_settings(ODD, channels, dtype=dtype, images=1))
+    assert_as_loops(*arrays_and_settings(ODD, groups=channels, dtype=dtype, images=1))
 
 
 @pytest.mark.parametrize("found", [
@@ -65,7 +74,7 @@ def test_every_block_of_channels(channels, dtype):
     Windows((4, 5, 6), (2, 3, 3), (1, 2, 1), (1, 1, 0)),
 ], ids=repr)  # fmt: skip
 def test_runs_and_borders(found):
-    assert_as_loops(*arrays_and_settings(found, channels=2, filters=2))
+    assert_as_loops(*arrays_and_settings(found, groups=2, filters=2))
 
 
 @pytest.mark.parametrize("layout", [
@@ -80,14 +89,14 @@ def test_any_strides_and_read_only_arrays(layout):
     for array in arrays:
         array.flags.writeable = False
     assert_as_loops(*arrays, settings)
-    for result in all_three("depthwise_direct", *arrays, settings):
+    for result in all_three("grouped_direct", *arrays, settings):
         assert result.flags.writeable
         assert not any(np.shares_memory(result, array) for array in arrays)
 
 
 def test_images_of_the_result_have_their_channels_last():
     x, w, dy, settings = arrays_and_settings(ODD)
-    y, dx, dw = all_three("depthwise_direct", x, w, dy, settings)
+    y, dx, dw = all_three("grouped_direct", x, w, dy, settings)
     assert np.moveaxis(y, 1, -1).flags.c_contiguous
     assert np.moveaxis(dx, 1, -1).flags.c_contiguous
     assert dw.flags.c_contiguous
@@ -106,7 +115,7 @@ def test_the_sum_is_the_same_on_any_number_of_threads():
             threads.set_num_threads(number)
             found.append(conv_weight(
                 x, dy, size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=64,
-                algorithm="depthwise_direct",
+                algorithm="grouped_direct",
             ))  # fmt: skip
     finally:
         threads.set_num_threads(before)
@@ -118,29 +127,39 @@ def test_nan_and_inf_stay_where_they_are_seen(value):
     x, w, _, settings = arrays_and_settings(Windows((5, 5), (3, 3), (1, 1), (1, 1)), images=1)
     w[:] = 1
     x[0, 1, 2, 0] = value
-    y = conv(x, w, algorithm="depthwise_direct", **settings)
+    y = conv(x, w, algorithm="grouped_direct", **settings)
     assert np.argwhere(~np.isfinite(y)).tolist() == [
         [0, 1, i, j] for i in (1, 2, 3) for j in (0, 1)
     ]
 
 
-def test_it_serves_one_floating_type_and_one_channel_per_group():
-    x, w, dy, settings = arrays_and_settings(ODD)
+def test_it_serves_one_floating_type():
+    x, w, _, settings = arrays_and_settings(ODD)
     for call in (
-        lambda: conv(x.astype(int), w.astype(int), algorithm="depthwise_direct", **settings),
-        lambda: conv(x.astype(float), w, algorithm="depthwise_direct", **settings),
-        lambda: conv(x, np.concatenate([w] * 3, 1), algorithm="depthwise_direct",
-                     **{**settings, "groups": 1}),
-        lambda: conv_weight(x, dy, size=(3, 2), algorithm="depthwise_direct",
-                            **{**settings, "groups": 1}),
-    ):  # fmt: skip
+        lambda: conv(x.astype(int), w.astype(int), algorithm="grouped_direct", **settings),
+        lambda: conv(x.astype(float), w, algorithm="grouped_direct", **settings),
+    ):
         with pytest.raises(AlgorithmError, match="does not serve"):
             call()
 
 
 def test_it_is_taken_for_work_that_is_worth_it():
-    x, w, dy, settings = arrays_and_settings(Windows((40, 40), (3, 3), (2, 2)), channels=32)
-    assert conv.choose(x, w, **settings).name == "depthwise_direct"
-    assert conv_input.choose(x, w, size=(81, 81), **settings).name == "depthwise_direct"
-    assert conv_weight.choose(x, dy, size=(3, 3), **settings).name == "depthwise_direct"
-    assert conv.choose(x[:, :, :9, :9], w, **settings).name != "depthwise_direct"
+    x, w, dy, settings = arrays_and_settings(Windows((40, 40), (3, 3), (2, 2)), groups=32)
+    assert conv.choose(x, w, **settings).name == "grouped_direct"
+    assert conv_input.choose(x, w, size=(81, 81), **settings).name == "grouped_direct"
+    assert conv_weight.choose(x, dy, size=(3, 3), **settings).name == "grouped_direct"
+    assert conv.choose(x[:, :, :9, :9], w, **settings).name != "grouped_direct"
+
+
+@pytest.mark.parametrize(("channels", "stride", "taken"), [
+    (4, 1, [True, True, True]), (8, 2, [False, True, False]), (64, 1, [False, False, False]),
+])  # fmt: skip
+def test_it_is_taken_for_groups_of_few_channels(channels, stride, taken):
+    found = Windows((20, 20), (3, 3), (stride, stride), (1, 1))
+    x, w, dy, settings = arrays_and_settings(found, 8, channels, channels=channels, images=8)
+    chosen = [
+        conv.choose(x, w, **settings),
+        conv_input.choose(dy, w, size=(20, 20), **settings),
+        conv_weight.choose(x, dy, size=(3, 3), **settings),
+    ]
+    assert [algorithm.name == "grouped_direct" for algorithm in chosen] == taken

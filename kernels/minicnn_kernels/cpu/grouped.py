@@ -1,7 +1,8 @@
-"""Depthwise convolution and its gradients, compiled: sums of products of whole pixels.
+"""Convolution in groups of few channels, compiled: sums of products of whole pixels.
 
 With the channels last in memory a pixel is a row of neighbours, and so is a cell of the filters.
-For all channels at once each of the three is a sum of products of two such rows:
+In a depthwise convolution, for all channels at once, each of the three is a sum of products of two
+such rows:
 
     y[i]  = sum_a x[q] * w[a]      over the cells a of the kernel
     dx[q] = sum_a dy[i] * w[a]     over the windows i that see the pixel q
@@ -12,7 +13,11 @@ meet.  That is written down beforehand, as a list of runs: neighbours in a line 
 same terms, only moved.  Then each value loaded serves several sums, borders are shorter sums, and
 one loop does all three, for images of one to three sides.
 
-Paper: Chollet 2017, arXiv:1610.02357 (depthwise separable convolutions).
+Groups of several channels are the same with more rows: row r of a pixel holds, for every result,
+channel r of its group, and so does row r of a cell.
+
+Papers: Chollet 2017, arXiv:1610.02357 (depthwise); Xie, Girshick, Dollar, Tu, He 2017,
+arXiv:1611.05431 (groups of four).
 """
 
 from __future__ import annotations
@@ -33,56 +38,87 @@ from minicnn_kernels.threads import parallel
 
 GRAIN = 2**17  # products that are worth a thread
 PARTS = 16  # dw is added up in so many parts, however many threads there are
+ROWS_BYTES = 2**22  # of pixels spread to rows at a time; they then stay in the cache
 
 
-def conv_depthwise(
+def conv_grouped(
     x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
-    """y[n,i,c] = sum_a x[n, i*s + a*d - p, c] * w[a,c]."""
+    """y[n,i,o] = sum_ra x[n, i*s + a*d - p, r of o's group] * w[a,r,o]."""
     windows = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    y = aligned_empty((len(x), *windows.output, len(w)), x.dtype)
-    plan = _plan(windows, len(w), "window", "pixel")
-    _run(plan, y, _channels_last(_repeated(x, len(w))), _cells_first(w))
+    filters, per_group = w.shape[:2]
+    y = aligned_empty((len(x), *windows.output, filters), x.dtype)
+    plan = _plan(windows, filters, per_group, "window", "pixel")
+    rows_of_cells = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))[None]
+    for some, rows in _in_rows(x, per_group, filters // groups):
+        _run(plan, y[some], rows, rows_of_cells)
     return np.moveaxis(y, -1, 1)
 
 
-def conv_input_depthwise(
+def conv_input_grouped(
     dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
-    """dx[n,q,c] = sum_a dy[n,i,c] * w[a,c] over the windows i with i*s + a*d - p = q."""
+    """dx[n,q,c] = sum_ta dy[n,i,t of c's group] * w[a,t,c] over the i with i*s + a*d - p = q."""
     windows = Windows(size, w.shape[2:], stride, padding, dilation)
-    dx = aligned_empty((len(dy), *size, len(w)), dy.dtype)
-    plan = _plan(windows, len(w), "pixel", "window")
-    _run(plan, dx, _channels_last(dy), _cells_first(w))
-    if len(w) > groups:
-        dx = dx.reshape(*dx.shape[:-1], groups, -1).sum(-1)
+    filters, per_group = len(w) // groups, w.shape[1]
+    dx = aligned_empty((len(dy), *size, groups * per_group), dy.dtype)
+    plan = _plan(windows, groups * per_group, filters, "pixel", "window")
+    by_group = w.reshape(groups, filters, per_group, *w.shape[2:])
+    rows_of_cells = np.ascontiguousarray(np.moveaxis(by_group, (1, 0, 2), (-3, -2, -1)))[None]
+    for some, rows in _in_rows(dy, filters, per_group):
+        _run(plan, dx[some], rows, rows_of_cells)
     return np.moveaxis(dx, -1, 1)
 
 
-def conv_weight_depthwise(
+def conv_weight_grouped(
     x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
-    """dw[a,c] = sum_ni x[n, i*s + a*d - p, c] * dy[n,i,c]."""
+    """dw[a,r,o] = sum_ni x[n, i*s + a*d - p, r of o's group] * dy[n,i,o]."""
     windows = Windows(x.shape[2:], size, stride, padding, dilation)
-    channels = dy.shape[1]
-    parts = np.zeros((PARTS, *size, channels), x.dtype)
-    plan = _plan_of_weights(windows, channels)
-    _run(plan, parts, _channels_last(_repeated(x, channels)), _channels_last(dy), add=True)
-    return np.ascontiguousarray(np.moveaxis(parts.sum(0), -1, 0)[:, None])
-
-
-def _repeated(x: Array, channels: int) -> Array:
-    """Give each filter a channel of its own, where several look at one."""
-    return x if x.shape[1] == channels else x.repeat(channels // x.shape[1], axis=1)
+    filters, per_group = dy.shape[1], x.shape[1] // groups
+    parts = np.zeros((PARTS, *size, per_group, filters), x.dtype)
+    plan = _plan_of_weights(windows, filters, per_group)
+    last = _channels_last(dy)
+    for some, rows in _in_rows(x, per_group, filters // groups):
+        _run(plan, parts, rows, last[some], add=True)
+    return np.ascontiguousarray(np.moveaxis(parts.sum(0), (-1, -2), (0, 1)))
 
 
 def _channels_last(x: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
-def _cells_first(w: Array) -> Array:
-    """Lay out filters (C, 1, KH, KW) as one image (1, KH, KW, C)."""
-    return np.ascontiguousarray(np.moveaxis(w, 0, -1))
+def _in_rows(x: Array, per_group: int, results: int) -> Iterator[tuple[slice, Array]]:
+    """Lay out some images at a time as (N, H, W, R, K).
+
+    rows[n,i,r,k] is channel r of the group to which the k-th result belongs, there being so many
+    results per group.
+    """
+    x = _channels_last(x)
+    if per_group == results == 1:
+        yield slice(None), x
+        return
+    groups = np.arange(x.shape[-1], dtype=np.uintp).reshape(-1, per_group)
+    sources = groups.T.repeat(results, axis=1)
+    pixels = prod(x.shape[1:-1])
+    step = max(1, ROWS_BYTES // max(1, pixels * sources.size * x.itemsize))
+    for first in range(0, len(x), step):
+        some = slice(first, min(first + step, len(x)))
+        rows = aligned_empty((some.stop - first, *x.shape[1:-1], *sources.shape), x.dtype)
+        parallel(
+            _spread, pixels * (some.stop - first), x[some].reshape(-1, x.shape[-1]),
+            sources.reshape(-1), rows.reshape(-1, sources.size), grain=1 + GRAIN // sources.size,
+        )  # fmt: skip
+        yield some, rows
+
+
+@jit()
+def _spread(begin, end, x, sources, rows):
+    """rows[i,k] = x[i,sources[k]]."""
+    for i in range(begin, end):
+        pixel, row = x[i], rows[i]
+        for k in range(row.size):
+            row[k] = pixel[sources[k]]
 
 
 def _run(plan: Plan, y: Array, x: Array, w: Array, add: bool = False) -> None:
@@ -123,47 +159,48 @@ class Plan(NamedTuple):
 
 
 @cache
-def _plan(windows: Windows, channels: int, sums: str, left: str) -> Plan:
+def _plan(windows: Windows, channels: int, rows: int, sums: str, left: str) -> Plan:
     """Plan sums over the cells, for every window from its pixels or the other way round."""
     sizes, last = _sizes(windows), windows.ndim - 1
-    rows = _meetings(windows, range(last, last + 1), sums, left)
+    places = _meetings(windows, range(last, last + 1), sums, left)
     step, left_step = (1, windows.stride[-1]) if sums == "window" else (windows.stride[-1], 1)
     runs = []
     for line, lines in enumerate(_meetings(windows, range(last), sums, left)):
-        for i, count in (found for phase in range(step) for found in _alike(rows, phase, step)):
+        for i, count in (found for phase in range(step) for found in _alike(places, phase, step)):
             terms = [
-                (j * sizes[left][-1] + q, b * sizes["cell"][-1] + a)
-                for j, b in lines for q, a in rows[i]
+                ((j * sizes[left][-1] + q) * rows + r, (b * sizes["cell"][-1] + a) * rows + r)
+                for j, b in lines for q, a in places[i] for r in range(rows)
             ]  # fmt: skip
             first = terms[0][0] if terms else 0
             terms = [(q - first, a) for q, a in terms]
-            runs.append((count, line * sizes[sums][-1] + i, step, first, left_step, 0, terms))
+            at = line * sizes[sums][-1] + i
+            runs.append((count, at, step, first, left_step * rows, 0, terms))
     return _as_plan(runs, channels)
 
 
 @cache
-def _plan_of_weights(windows: Windows, channels: int) -> Plan:
-    """Plan sums over the windows, for every cell: a line of windows at a time."""
+def _plan_of_weights(windows: Windows, channels: int, rows: int) -> Plan:
+    """Plan sums over the windows, for every row of every cell: a line of windows at a time."""
     sizes, last = _sizes(windows), windows.ndim - 1
-    rows = _meetings(windows, range(last, last + 1), "window", "pixel")
+    places = _meetings(windows, range(last, last + 1), "window", "pixel")
     runs = []
     for line, lines in enumerate(_meetings(windows, range(last), "window", "pixel")):
-        for (j, b), (i, count) in product(lines, _alike(rows)):
-            if rows[i]:
-                q, a = rows[i][0]
-                terms = [(t * windows.stride[-1], t) for t in range(count)]
+        for (j, b), (i, count), r in product(lines, _alike(places), range(rows)):
+            if places[i]:
+                q, a = places[i][0]
+                terms = [(t * windows.stride[-1] * rows, t) for t in range(count)]
                 runs.append((
-                    len(rows[i]), b * sizes["cell"][-1] + a, 1,
-                    j * sizes["pixel"][-1] + q, windows.dilation[-1],
+                    len(places[i]), (b * sizes["cell"][-1] + a) * rows + r, rows,
+                    (j * sizes["pixel"][-1] + q) * rows + r, windows.dilation[-1] * rows,
                     line * sizes["window"][-1] + i, terms,
                 ))  # fmt: skip
     return _as_plan(runs, channels)
 
 
-def _alike(rows: list[Pairs], phase: int = 0, step: int = 1) -> Iterator[tuple[int, int]]:
+def _alike(meetings: list[Pairs], phase: int = 0, step: int = 1) -> Iterator[tuple[int, int]]:
     """Group every step-th place with those next to it that meet the same cells: (first, count)."""
-    places = range(phase, len(rows), step)
-    for _, same in groupby(places, lambda i: [meeting[1] for meeting in rows[i]]):
+    places = range(phase, len(meetings), step)
+    for _, same in groupby(places, lambda i: [meeting[1] for meeting in meetings[i]]):
         first, *others = same
         yield first, 1 + len(others)
 
