@@ -175,7 +175,8 @@ def footing(results: Sequence[Result]) -> str:
     for total in totals(results):
         name = f"{total.contestant} @{total.threads}" if several else total.contestant
         text = f"  {total.direction:<6}{shortened(name):<{NAME_WIDTH}}"
-        text += f"{total.seconds * 1e3:>10.2f}{total.layers:>8}"
+        seconds = _number(total.seconds if total.layers else None, ".2f", 1e3)
+        text += f"{seconds:>10}{total.layers:>8}"
         if total.mean and total.worst:
             text += f"{total.mean:>7.2f}x{total.wins:>5}{total.losses:>5}"
             if total.wins + total.losses:

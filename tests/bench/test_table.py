@@ -78,6 +78,11 @@ def test_totals_weigh_by_count_and_rate_by_layer():
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_who_was_never_right_has_no_total():
+    text = table.footing([result("bad", [], status="FAIL")])
+    assert text.splitlines()[1].split() == ["fwd", "bad", "-", "0"]
+
+
 def test_totals_without_a_baseline_and_with_several_numbers_of_threads():
     text = table.footing([measured(threads=1), measured(threads=2)])
     assert "im2col @1" in text

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,7 @@ from minicnn.bench.peak import Roof
 from minicnn.cli import bench
 from minicnn_kernels import conv, threads
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--min-time", "0", "--min-runs", "1", "--vs", "none")
 TINY = ("bench", "conv", "--problem", 'mb2ic3ih6oc4kh3ph1n"tiny*2"', *QUICK)
 
@@ -232,6 +236,25 @@ def test_networks(tmp_path, capsys):
     assert "Inference" in file.read_text()
     assert cli.main(("bench", "model", "lennet5", *QUICK)) == 2
     assert "did you mean 'lenet5'" in capsys.readouterr().err
+
+
+def shown_commands():
+    """Return every `minicnn bench` command that README, docs and help show."""
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join([file.read_text() for file in files] + [bench.EXAMPLES])
+    found = re.findall(r"^ *minicnn (bench \w+(?: [^\s\[].*?)?)(?:  .*)?$", text, re.MULTILINE)
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_commands_that_are_shown_can_be_run(command, monkeypatch):
+    options = cli.build_parser().parse_args(shlex.split(command))
+    bench.checked(options)
+    assert bench.chosen_works(options)
+
+
+def test_many_commands_are_shown():
+    assert len(shown_commands()) >= 10
 
 
 def test_shares_and_lists():
