@@ -25,6 +25,7 @@ from minicnn_kernels.reference.pooling import (
     window_spread,
     window_sum,
 )
+from minicnn_kernels.reference.reductions import largest, product, smallest, total
 from minicnn_kernels.reference.resampling import weighted_sums
 from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.softmax import (
@@ -49,6 +50,7 @@ __all__ = [
     "conv_weight",
     "im2col",
     "kernels",
+    "largest",
     "log_softmax",
     "log_softmax_gradient",
     "log_total",
@@ -59,14 +61,17 @@ __all__ = [
     "normalize",
     "normalize_gradients",
     "per_channel",
+    "product",
     "rescale",
     "route_to_winners",
     "sample",
+    "smallest",
     "softmax",
     "softmax_gradient",
     "spread_samples",
     "take_along",
     "take_winners",
+    "total",
     "use_algorithms",
     "weighted_sums",
     "window_spread",

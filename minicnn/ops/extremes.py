@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from minicnn.ops.arithmetic import maximum, minimum, where
@@ -63,7 +64,7 @@ def amax(input: Any, dim: Dims = (), keepdim: bool = False) -> Any:
         IndexOutOfRange: a dimension that is named is empty.
         ShapeError: there are no values at all.
     """
-    return _extreme("amax", np.max, input, dim, keepdim)
+    return _extreme("amax", largest, input, dim, keepdim)
 
 
 def amin(input: Any, dim: Dims = (), keepdim: bool = False) -> Any:
@@ -75,7 +76,7 @@ def amin(input: Any, dim: Dims = (), keepdim: bool = False) -> Any:
         IndexOutOfRange: a dimension that is named is empty.
         ShapeError: there are no values at all.
     """
-    return _extreme("amin", np.min, input, dim, keepdim)
+    return _extreme("amin", smallest, input, dim, keepdim)
 
 
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
@@ -84,13 +85,28 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
     y = min_i x[i], max_i x[i]
     """
     dims = None if dim is None else (dim,)
-    smallest = _extreme("aminmax", np.min, input, dims, keepdim)
-    return MinAndMax(smallest, _extreme("aminmax", np.max, input, dims, keepdim))
+    least = _extreme("aminmax", smallest, input, dims, keepdim)
+    return MinAndMax(least, _extreme("aminmax", largest, input, dims, keepdim))
 
 
 def _extreme(op: str, find: Any, x: Any, dim: Dims, keepdim: bool) -> Any:
     dims = _not_empty(op, x, dim)
-    return pick(x, np.asarray(find(values_of(x), axis=dims, keepdims=keepdim)), dims)
+    return pick(x, find(values_of(x), dims, keepdim), dims)
+
+
+def largest(x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
+    """Return the largest value over the dimensions; NaN if there is one."""
+    return _by_kernel(kernels.largest, x, dims, keepdim)
+
+
+def smallest(x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
+    """Return the smallest value over the dimensions; NaN if there is one."""
+    return _by_kernel(kernels.smallest, x, dims, keepdim)
+
+
+def _by_kernel(kernel: Any, x: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
+    y: Array = kernel(x, axes=dims)
+    return y if keepdim else y.squeeze(dims)
 
 
 def _not_empty(op: str, x: Any, dim: Dims) -> tuple[int, ...]:
@@ -147,7 +163,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     other = dim if hasattr(dim, "shape") else other
     if other is not None:
         return maximum(input, other)
-    return _largest_or_smallest("max", np.max, np.argmax, input, dim, keepdim)
+    return _largest_or_smallest("max", largest, np.argmax, input, dim, keepdim)
 
 
 def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
@@ -161,7 +177,7 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     other = dim if hasattr(dim, "shape") else other
     if other is not None:
         return minimum(input, other)
-    return _largest_or_smallest("min", np.min, np.argmin, input, dim, keepdim)
+    return _largest_or_smallest("min", smallest, np.argmin, input, dim, keepdim)
 
 
 def _largest_or_smallest(

@@ -1,0 +1,132 @@
+"""Sums, products and extremes over dimensions, on all threads.
+
+One pass reduces the innermost of the dimensions to reduce: along rows whose values lie side by
+side, or down the columns of matrices.  Long rows and columns are cut into chunks.  NumPy reduces
+what is left: the results of chunks, and other dimensions.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.cpu.jit import SUMS, jit
+from minicnn_kernels.cpu.memory import memory_order, without_gaps
+from minicnn_kernels.threads import parallel
+
+Axes = tuple[int, ...]
+
+GRAIN = 2**15  # values that are worth a thread
+CHUNK = 2**13  # values of a row that are reduced at once
+ROWS = 64  # rows of a matrix that are reduced at once
+LANES = 32  # results side by side that a row is reduced to first
+
+TOTAL, PRODUCT, LARGEST, SMALLEST = range(4)
+
+
+def total(x: Array, *, axes: Axes) -> Array:
+    """y = sum_i x[i]."""
+    return reduced(TOTAL, np.add, x, axes)
+
+
+def product(x: Array, *, axes: Axes) -> Array:
+    """y = x[0] * x[1] * ..."""
+    return reduced(PRODUCT, np.multiply, x, axes)
+
+
+def largest(x: Array, *, axes: Axes) -> Array:
+    """y = max_i x[i]; NaN if there is one."""
+    return reduced(LARGEST, np.maximum, x, axes)
+
+
+def smallest(x: Array, *, axes: Axes) -> Array:
+    """y = min_i x[i]; NaN if there is one."""
+    return reduced(SMALLEST, np.minimum, x, axes)
+
+
+def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
+    """Reduce x over `axes`, which stay there with size 1; `rest` is the same on NumPy's arrays."""
+    x = without_gaps(x)
+    order = memory_order(x)
+    outer = [i for i in order if x.shape[i] > 1]
+    inner, run = list[int](), list[int]()
+    while outer and outer[-1] not in axes:
+        inner.append(outer.pop())
+    while outer and outer[-1] in axes:
+        run.append(outer.pop())
+    p, n, q = (prod(x.shape[i] for i in dims) for dims in (outer, run, inner))
+    flat = x.transpose(order).reshape(p, n, q)
+    if q == 1:
+        chunks = -(-n // CHUNK)
+        partial = np.empty((p, chunks, 1))
+        grain = -(-GRAIN // min(n, CHUNK))
+        parallel(reduce_rows, p * chunks, what, flat[:, :, 0], partial[:, :, 0], grain=grain)
+    else:
+        chunks = -(-n // ROWS)
+        partial = np.empty((p, chunks, q))
+        grain = -(-GRAIN // (min(n, ROWS) * q))
+        parallel(reduce_columns, p * chunks, what, flat, partial, grain=grain)
+    if chunks > 1:
+        partial = rest.reduce(partial, axis=1)
+    kept = [1 if i in run else x.shape[i] for i in order]
+    y = partial.reshape(kept).transpose(np.argsort(order))
+    if outer_axes := tuple(i for i in axes if y.shape[i] > 1):
+        y = rest.reduce(y, axis=outer_axes, keepdims=True)
+    return y.astype(x.dtype)
+
+
+@jit(SUMS)
+def reduce_rows(begin: int, end: int, what: int, x: Array, y: Array) -> None:
+    """Write what each chunk of each row x[p] is reduced to, by way of LANES results."""
+    lanes = np.empty(LANES, x.dtype)
+    for part in range(begin, end):
+        p, chunk = part // y.shape[1], part % y.shape[1]
+        row = x[p][chunk * CHUNK : (chunk + 1) * CHUNK]
+        if what == TOTAL:  # in any order, so in registers
+            sum_of_row = x.dtype.type(0)
+            for i in range(row.size):
+                sum_of_row += row[i]
+            y[p, chunk] = sum_of_row
+            continue
+        width = min(LANES, row.size)
+        lanes[:width] = row[:width]
+        for start in range(LANES, row.size, LANES):
+            values = row[start : start + LANES]
+            for i in range(values.size):
+                lanes[i] = joined(what, lanes[i], values[i])
+        found = lanes[0]
+        for i in range(1, width):
+            found = joined(what, found, lanes[i])
+        y[p, chunk] = found
+
+
+@jit()
+def reduce_columns(begin: int, end: int, what: int, x: Array, y: Array) -> None:
+    """Write what the columns of each chunk of rows of each x[p] are reduced to."""
+    columns = np.empty(x.shape[2], x.dtype)
+    for part in range(begin, end):
+        p, chunk = part // y.shape[1], part % y.shape[1]
+        rows = x[p][chunk * ROWS : (chunk + 1) * ROWS]
+        columns[:] = rows[0]
+        for k in range(1, rows.shape[0]):
+            row = rows[k]
+            for i in range(row.size):
+                columns[i] = joined(what, columns[i], row[i])
+        results = y[p, chunk]
+        for i in range(columns.size):
+            results[i] = columns[i]
+
+
+@jit()
+def joined(what: int, a: Any, b: Any) -> Any:
+    """Return the sum, the product, or the larger or the smaller of two numbers; NaN stays."""
+    if what == TOTAL:
+        return a + b
+    if what == PRODUCT:
+        return a * b
+    if what == LARGEST:
+        return b if (b > a) | (b != b) else a
+    return b if (b < a) | (b != b) else a
