@@ -42,12 +42,14 @@ class Pieces(NamedTuple):
         order: its dimensions, the outermost in memory first.
         joined: the shape of what the kernels see.
         kept: the shape of the array, with 1 where the values of a piece lie; in memory's order.
+        back: undoes `order`.
     """
 
     kind: str
     order: Axes
     joined: tuple[int, ...]
     kept: tuple[int, ...]
+    back: Axes
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -60,8 +62,9 @@ class Pieces(NamedTuple):
 
     def number(self, v: Array, dtype: Any) -> Array:
         """Return v, which broadcasts to x, as one number for each piece."""
-        values = np.broadcast_to(v.transpose(self.order), self.kept)
-        return np.ascontiguousarray(values, dtype).reshape(self.numbers)
+        values = np.empty(self.kept, dtype)
+        values[...] = v.transpose(self.order)
+        return values.reshape(self.numbers)
 
     def in_a_row(self, v: Array, dtype: Any) -> Array:
         """Return weights, which broadcast to x, in the order of a row."""
@@ -71,11 +74,11 @@ class Pieces(NamedTuple):
         """Return the sum of rows as an array of gamma's shape."""
         total = rows.sum(axis=0, dtype=np.float64).astype(rows.dtype)
         in_order: Array = total.reshape([gamma.shape[i] for i in self.order])
-        return in_order.transpose(np.argsort(self.order))
+        return in_order.transpose(self.back)
 
     def spread(self, v: Array) -> Array:
         """See numbers of pieces as an array that broadcasts to x."""
-        return v.reshape(self.kept).transpose(np.argsort(self.order))
+        return v.reshape(self.kept).transpose(self.back)
 
 
 def pieces_of(x: Array, weights: tuple[int, ...], axes: Axes) -> Pieces:
@@ -90,7 +93,8 @@ def _pieces(shape: Axes, order: Axes, weights: tuple[int, ...], axes: Axes) -> P
 
     def pieces(kind: str, inside: list[int], *joined: int) -> Pieces:
         kept = tuple(1 if i in inside else shape[i] for i in order)
-        return Pieces(kind, order, (prod(shape) // prod(joined), *joined), kept)
+        back = tuple(np.argsort(order).tolist())
+        return Pieces(kind, order, (prod(shape) // prod(joined), *joined), kept, back)
 
     if inside and all(i in axes and weights[i] > 1 for i in inside):
         return pieces("rows", inside, prod(shape[i] for i in inside))

@@ -47,7 +47,7 @@ def _blocks_cost(x: Array, *others: Array, **settings: Any) -> float:
 
 
 def _compiled_cost(x: Array, *others: Array, **settings: Any) -> float:
-    return 150_000 + 0.4 * x.size
+    return 60_000 + 0.4 * x.size
 
 
 def _compiled_serves(x: Array, *others: Array, **settings: Any) -> bool:

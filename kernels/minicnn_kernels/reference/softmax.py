@@ -24,7 +24,7 @@ def _cost(x: Array, *others: Array, dim: int) -> float:
 
 
 def _compiled_cost(x: Array, *others: Array, dim: int) -> float:
-    return 80_000 + 0.5 * x.size
+    return 40_000 + 0.5 * x.size
 
 
 def _compiled_serves(x: Array, *others: Array, dim: int) -> bool:
