@@ -28,7 +28,12 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
-    ["minicnn_kernels.registry", "minicnn_kernels.threads", "minicnn_kernels.expression"],
+    [
+        "minicnn_kernels.cook_toom",
+        "minicnn_kernels.registry",
+        "minicnn_kernels.threads",
+        "minicnn_kernels.expression",
+    ],
     ["minicnn_kernels.cpu"],
     ["minicnn_kernels.pointwise"],
     ["minicnn_kernels.reference"],

@@ -126,7 +126,7 @@ class ConvWork(ImageWork):
     def tolerance(self, part: str, algorithm: str) -> float:
         """Return the largest relative error that is no mistake; the class says which."""
         if algorithm.startswith(WINOGRAD):
-            allowed = 5e-6 if algorithm == "winograd2" else 2e-5
+            allowed = 5e-6 if algorithm.startswith("winograd2") else 2e-5
         else:
             products = prod(self.problem.w_shape[1:])
             allowed = 2e-6 * (max(1.0, sqrt(products / 576)) if part != "bwd_w" else 1.0)
@@ -149,7 +149,7 @@ def executed(problem: ConvProblem, part: str, algorithm: str) -> int:
     """
     per_product = 2 * problem.out_channels * problem.w_shape[1]  # 2 O C/groups
     if algorithm.startswith(WINOGRAD):
-        tile = int(algorithm.removeprefix(WINOGRAD))
+        tile = int(algorithm.removeprefix(WINOGRAD).removesuffix("_numpy"))
         result = problem.image if part == "bwd_d" else problem.windows.output
         tiles = prod(ceil(n / tile) for n in result)
         products: int = (tile + 2) ** len(result)
