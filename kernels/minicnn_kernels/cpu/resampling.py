@@ -21,30 +21,42 @@ def weighted_sums(x: Array, places: Array, weights: Array, *, dim: int) -> Array
     before, after = prod(x.shape[:dim]), prod(x.shape[dim + 1 :])
     terms, count = places.shape
     y = np.empty((*x.shape[:dim], count, *x.shape[dim + 1 :]), x.dtype)
-    parallel(
-        _add_lines, before * count, x.reshape(before, x.shape[dim], after),
-        np.ascontiguousarray(places.T), np.ascontiguousarray(weights.T), y.reshape(-1, after),
-        grain=1 + GRAIN // (1 + after * terms),
-    )  # fmt: skip
+    places = places.astype(np.uintp)  # known to count from the front, and so cheaper to follow
+    if after == 1:
+        parallel(
+            _sum_lines, before, x.reshape(before, x.shape[dim]), places, weights,
+            y.reshape(before, count), grain=1 + GRAIN // (1 + count * terms),
+        )  # fmt: skip
+    else:
+        parallel(
+            _add_lines, before * count, x.reshape(before, x.shape[dim], after), places, weights,
+            y.reshape(-1, after), grain=1 + GRAIN // (1 + after * terms),
+        )  # fmt: skip
     return y.transpose(np.argsort(order))
 
 
 @jit()
-def _add_lines(begin, end, x, places, weights, y):
-    """Compute lines of the result; all values of a line have the same places and weights."""
-    count = places.shape[0]
+def _sum_lines(begin, end, x, places, weights, y):
+    """Compute lines along which the sums are taken."""
     for line in range(begin, end):
-        image, row = x[line // count], y[line]
-        place, weight = places[line % count], weights[line % count]
-        if row.size == 1:
-            total = y.dtype.type(0)
-            for k in range(place.size):
-                total += weight[k] * image[place[k], 0]
-            row[0] = total
-            continue
-        for j in range(row.size):
-            row[j] = 0
-        for k in range(place.size):
-            w, old = weight[k], image[place[k]]
-            for j in range(row.size):
-                row[j] += w * old[j]
+        old, new = x[line], y[line]
+        for i in range(new.size):
+            new[i] = 0
+        for k in range(places.shape[0]):
+            place, weight = places[k], weights[k]
+            for i in range(new.size):
+                new[i] += weight[i] * old[place[i]]
+
+
+@jit()
+def _add_lines(begin, end, x, places, weights, y):
+    """Compute lines across the sums: all values of a line have the same places and weights."""
+    count = places.shape[1]
+    for line in range(begin, end):
+        image, new = x[line // count], y[line]
+        for j in range(new.size):
+            new[j] = 0
+        for k in range(places.shape[0]):
+            weight, old = weights[k, line % count], image[places[k, line % count]]
+            for j in range(new.size):
+                new[j] += weight * old[j]
