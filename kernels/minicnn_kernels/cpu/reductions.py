@@ -14,6 +14,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
+from minicnn_kernels.cpu.mathematics import maximum, minimum
 from minicnn_kernels.cpu.memory import memory_order, without_gaps
 from minicnn_kernels.threads import parallel
 
@@ -22,7 +23,6 @@ Axes = tuple[int, ...]
 GRAIN = 2**15  # values that are worth a thread
 CHUNK = 2**13  # values of a row that are reduced at once
 ROWS = 64  # rows of a matrix that are reduced at once
-LANES = 32  # results side by side that a row is reduced to first
 
 TOTAL, PRODUCT, LARGEST, SMALLEST = range(4)
 
@@ -78,28 +78,15 @@ def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
     return y.astype(x.dtype)
 
 
-@jit(SUMS)
+@jit()
 def reduce_rows(begin: int, end: int, what: int, x: Array, y: Array) -> None:
-    """Write what each chunk of each row x[p] is reduced to, by way of LANES results."""
-    lanes = np.empty(LANES, x.dtype)
+    """Write what each chunk of each row x[p] is reduced to."""
     for part in range(begin, end):
         p, chunk = part // y.shape[1], part % y.shape[1]
         row = x[p][chunk * CHUNK : (chunk + 1) * CHUNK]
-        if what == TOTAL:  # in any order, so in registers
-            sum_of_row = x.dtype.type(0)
-            for i in range(row.size):
-                sum_of_row += row[i]
-            y[p, chunk] = sum_of_row
-            continue
-        width = min(LANES, row.size)
-        lanes[:width] = row[:width]
-        for start in range(LANES, row.size, LANES):
-            values = row[start : start + LANES]
-            for i in range(values.size):
-                lanes[i] = joined(what, lanes[i], values[i])
-        found = lanes[0]
-        for i in range(1, width):
-            found = joined(what, found, lanes[i])
+        found = row[0]
+        for i in range(1, row.size):
+            found = joined(what, found, row[i])
         y[p, chunk] = found
 
 
@@ -120,13 +107,11 @@ def reduce_columns(begin: int, end: int, what: int, x: Array, y: Array) -> None:
             results[i] = columns[i]
 
 
-@jit()
+@jit(SUMS)
 def joined(what: int, a: Any, b: Any) -> Any:
     """Return the sum, the product, or the larger or the smaller of two numbers; NaN stays."""
     if what == TOTAL:
         return a + b
     if what == PRODUCT:
         return a * b
-    if what == LARGEST:
-        return b if (b > a) | (b != b) else a
-    return b if (b < a) | (b != b) else a
+    return maximum(a, b) if what == LARGEST else minimum(a, b)

@@ -12,7 +12,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
-from minicnn_kernels.cpu.mathematics import exp, log
+from minicnn_kernels.cpu.mathematics import exp_below_0, log, maximum
 from minicnn_kernels.cpu.memory import (
     as_matrices,
     in_row,
@@ -24,7 +24,6 @@ from minicnn_kernels.threads import parallel
 
 GRAIN = 2**13  # values that are worth a thread
 BLOCK = 256  # columns that are computed together
-LANES = 16  # numbers that are compared at once
 
 
 def softmax(x: Array, scale: Array | None = None, *, dim: int) -> Array:
@@ -62,10 +61,7 @@ def _gradient(dy: Array, y: Array, dim: int, logarithm: bool) -> Array:
 
 
 def log_total(x: Array, *, dim: int) -> tuple[Array, Array]:
-    """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1.
-
-    A NaN in x shows in the logarithm alone.
-    """
+    """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1."""
     x = without_gaps(x)
     top, total = one_each(x, dim), one_each(x, dim)
     over(total_of_rows, total_of_columns, dim, (x,), (top, total))
@@ -117,20 +113,11 @@ def less(x: float, top: float, rest: float) -> float:
 
 
 @jit()
-def top_of(x: Array, lanes: Array) -> Any:
-    """Return the largest number of x, found in as many lanes at once; it need not be a NaN."""
-    lanes[:] = -np.inf
-    whole = x.size - x.size % lanes.size
-    for start in range(0, whole, lanes.size):
-        part = x[start : start + lanes.size]
-        for i in range(lanes.size):
-            lanes[i] = max(lanes[i], part[i])
+def top_of(x: Array) -> Any:
+    """Return the largest number of x; NaN if there is one."""
     top = x.dtype.type(-np.inf)
-    if whole:
-        for i in range(lanes.size):
-            top = max(top, lanes[i])
-    for i in range(whole, x.size):
-        top = max(top, x[i])
+    for i in range(x.size):
+        top = maximum(top, x[i])
     return top
 
 
@@ -139,19 +126,18 @@ def softmax_of_rows(
     begin: int, end: int, x: Array, y: Array, scale: Array, logarithm: bool
 ) -> None:
     """Write e^x[p] / sum of e^x[p] * scale[p] to y[p], or the logarithm without scale."""
-    lanes = np.empty(LANES, x.dtype)
     for p in range(begin, end):
         source, target = x[p], y[p]
-        top, total = top_of(source, lanes), x.dtype.type(0)
+        top, total = top_of(source), x.dtype.type(0)
         if logarithm:
             for i in range(source.size):
-                total += exp(source[i] - top)
+                total += exp_below_0(source[i] - top)
             rest = log(total)
             for i in range(source.size):
                 target[i] = less(source[i], top, rest)
         else:
             for i in range(source.size):
-                power = exp(source[i] - top)
+                power = exp_below_0(source[i] - top)
                 target[i] = power
                 total += power
             factor = scale[p] / total
@@ -169,7 +155,7 @@ def gradient_of_rows(begin: int, end: int, y: Array, dy: Array, dx: Array, logar
             for i in range(values.size):
                 total += slopes[i]
             for i in range(values.size):
-                target[i] = slopes[i] - exp(values[i]) * total
+                target[i] = slopes[i] - exp_below_0(values[i]) * total
         else:
             for i in range(values.size):
                 total += slopes[i] * values[i]
@@ -180,12 +166,11 @@ def gradient_of_rows(begin: int, end: int, y: Array, dy: Array, dx: Array, logar
 @jit(SUMS)
 def total_of_rows(begin: int, end: int, x: Array, top: Array, log_total: Array) -> None:
     """Write the largest number of each row, and the logarithm of its sum of exponentials."""
-    lanes = np.empty(LANES, x.dtype)
     for p in range(begin, end):
         source = x[p]
-        largest, total = top_of(source, lanes), x.dtype.type(0)
+        largest, total = top_of(source), x.dtype.type(0)
         for i in range(source.size):
-            total += exp(source[i] - largest)
+            total += exp_below_0(source[i] - largest)
         top[p] = largest
         log_total[p] = log(total)
 
@@ -200,7 +185,7 @@ def tops_of(x: Array, first: int, top: Array) -> None:
     for i in range(x.shape[0]):
         row = x[i][first : first + top.size]
         for q in range(top.size):
-            top[q] = max(top[q], row[q])
+            top[q] = maximum(top[q], row[q])
 
 
 @jit(SUMS)
@@ -220,10 +205,10 @@ def softmax_of_columns(
             source, target = x[p, i][first:last], y[p, i][first:last]
             if logarithm:
                 for q in range(total.size):
-                    total[q] += exp(source[q] - top[q])
+                    total[q] += exp_below_0(source[q] - top[q])
             else:
                 for q in range(total.size):
-                    power = exp(source[q] - top[q])
+                    power = exp_below_0(source[q] - top[q])
                     target[q] = power
                     total[q] += power
         for q in range(total.size):
@@ -262,7 +247,7 @@ def gradient_of_columns(
             values, slopes, target = y[p, i][first:last], dy[p, i][first:last], dx[p, i][first:last]
             if logarithm:
                 for q in range(total.size):
-                    target[q] = slopes[q] - exp(values[q]) * total[q]
+                    target[q] = slopes[q] - exp_below_0(values[q]) * total[q]
             else:
                 for q in range(total.size):
                     target[q] = values[q] * (slopes[q] - total[q])
@@ -282,7 +267,7 @@ def total_of_columns(begin: int, end: int, x: Array, top: Array, log_total: Arra
         for i in range(x.shape[1]):
             source = x[p, i][first:last]
             for q in range(total.size):
-                total[q] += exp(source[q] - largest[q])
+                total[q] += exp_below_0(source[q] - largest[q])
         results = log_total[p][first:last]
         for q in range(total.size):
             results[q] = log(total[q])

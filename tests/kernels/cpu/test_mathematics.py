@@ -162,3 +162,30 @@ def test_functions_of_two_numbers(name):
 def test_functions_of_two_float64_are_numpys(name):
     a, b = np.random.default_rng(0).standard_normal((2, 100))
     np.testing.assert_allclose(loop_over_two(name)(a, b), OF_TWO[name](a, b), rtol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_exp_below_0():
+    x = np.linspace(-87.33, 0, 100_001).astype(np.float32)
+    exact = np.exp(x.astype(np.float64))
+    error = np.abs(loop_over("exp_below_0")(x) - exact) / np.spacing(exact.astype(np.float32))
+    assert error.max() <= 2
+    edges = np.array([-0.0, -87.4, -104, -np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(loop_over("exp_below_0")(edges), [1, 0, 0, 0, np.nan])
+    assert loop_over("exp_below_0")(np.array([-100.0]))[0] == pytest.approx(np.exp(-100.0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_extremes_are_those_of_numpy(dtype, name):
+    function = getattr(mathematics, name)
+
+    @jit(inline=True)
+    def loop(x, y, found):
+        for i in range(x.size):
+            found[i] = function(x[i], y[i])
+
+    x, y = np.array([(a, b) for a in ODD for b in ODD], dtype).T.copy()
+    found = np.empty_like(x)
+    loop(x, y, found)
+    np.testing.assert_array_equal(found, getattr(np, name)(x, y))

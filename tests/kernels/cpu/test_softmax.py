@@ -25,7 +25,7 @@ def everything(module, suffix, x, dy, scale, dim):
         "softmax": y, "scaled": call["softmax"](x, scale, dim=dim), "log_softmax": logarithm,
         "gradient": call["softmax_gradient"](dy, y, dim=dim),
         "log_gradient": call["log_softmax_gradient"](dy, logarithm, dim=dim),
-        "top": np.where(np.isnan(rest), np.nan, top).astype(x.dtype), "rest": rest,
+        "top": top, "rest": rest,
     }  # fmt: skip
 
 
