@@ -13,7 +13,7 @@
 
 Nothing else changes: the text is what it would be, on arrays and on Tensors.  But where arrays are
 large, the whole formula becomes one compiled loop, and so does each gradient; without it, every
-operation of the text is a pass through memory of its own.  How: `minicnn_kernels.pointwise`.
+operation of the text is a pass through memory of its own.  `minicnn_kernels.pointwise` says how.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from minicnn.differentiable import Gradients, Op
-from minicnn_kernels.pointwise import in_one_pass
+from minicnn_kernels.one_pass import in_one_pass
 
 P = ParamSpec("P")
 

@@ -36,6 +36,7 @@ ORDER = [
     ],
     ["minicnn_kernels.cpu"],
     ["minicnn_kernels.pointwise"],
+    ["minicnn_kernels.one_pass"],
     ["minicnn_kernels.reference"],
     ["minicnn_kernels"],
     ["minicnn.errors", "minicnn.hooks"],

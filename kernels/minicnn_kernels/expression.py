@@ -56,12 +56,23 @@ STEPS |= {name: ("f", f"{function}({{0}})") for name, function in FUNCTIONS.item
 
 
 class Node:
-    """A step of an expression: an array, a number, or a function of other nodes."""
+    """A step of an expression: an array, a number, or a function of other nodes.
 
-    __slots__ = "arguments", "dtype", "name", "value"
+    A number may be that of an array, its `source`.
+    """
 
-    def __init__(self, name: str, dtype: Any, arguments: tuple[Node, ...] = (), value: Any = None):
-        self.name, self.dtype, self.arguments, self.value = name, dtype, arguments, value
+    __slots__ = "arguments", "dtype", "name", "source", "value"
+
+    def __init__(
+        self,
+        name: str,
+        dtype: Any,
+        arguments: tuple[Node, ...] = (),
+        value: Any = None,
+        source: Any = None,
+    ) -> None:
+        self.name, self.dtype, self.arguments = name, dtype, arguments
+        self.value, self.source = value, source
 
     def __str__(self) -> str:
         if self.name == "number":

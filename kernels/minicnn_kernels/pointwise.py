@@ -1,8 +1,8 @@
 """Formulas of many steps, computed element by element in one pass over memory.
 
 Written with NumPy, a formula of n steps sends whole arrays through memory n times, on one core.
-`in_one_pass` first *records* it: called with Lazy arrays, which note what would be done to them,
-the same text gives an expression, and `minicnn_kernels.cpu.pointwise` makes one loop of it.
+Here it is *recorded* first: called with Lazy arrays, which note what would be done to them, the
+same text gives an expression, and `minicnn_kernels.cpu.pointwise` makes one loop of it.
 
 >>> import numpy as np
 >>> x = Lazy.of(np.ones(3, np.float32))
@@ -15,6 +15,7 @@ decides how fast a result comes, never what it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LEAST = 2**15
 """So many values are worth waking a compiled loop for."""
 
-_least: ContextVar[int] = ContextVar("least", default=LEAST)
+least_size: ContextVar[int] = ContextVar("least", default=LEAST)
 
 SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
     2: np.square,
@@ -43,6 +44,15 @@ SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
     -2: lambda x: 1 / (x * x),
 }
 FILLED: dict[Any, Any] = {np.zeros_like: 0.0, np.ones_like: 1.0, np.full_like: None}
+
+
+class _Looks(threading.local):
+    """How often Lazy arrays were asked for their values, in each thread."""
+
+    count = 0
+
+
+looks = _Looks()
 
 
 class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
@@ -63,11 +73,12 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
     def of(cls, array: Array) -> Lazy:
         """Start an expression with an array; one of a single value is a number in it."""
         if array.size == 1:
-            return cls(Node("number", array.dtype, value=array.item()), array.shape)
+            return cls(Node("number", array.dtype, (), array.item(), array), array.shape)
         return cls(Node("array", array.dtype, value=array), array.shape)
 
     def compute(self) -> Array:
         """Compute the array, and from now on be just that."""
+        looks.count += 1
         if self.node.name != "array":
             from minicnn_kernels.cpu.pointwise import evaluate  # only now: it imports Numba
 
@@ -170,17 +181,17 @@ def _noted(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Lazy | None:
     for value in inputs:
         if isinstance(value, (bool, int, float)) and not isinstance(value, np.generic):
             nodes.append(Node("number", None, value=value))
-            types.append(type(value))
+            types.append(np.dtype(bool) if isinstance(value, bool) else type(value))
             continue
         if not isinstance(value, Lazy):
-            if not isinstance(value, (np.ndarray, np.generic)) or not _has_kind(value.dtype, "fbi"):
+            if not isinstance(value, (np.ndarray, np.generic)) or not has_kind(value.dtype, "fbi"):
                 return None
             value = Lazy.of(np.asarray(value))
         nodes.append(value.node)
         shapes.append(value.shape)
         types.append(value.dtype)
     operands, result = _types(ufunc, tuple(types))
-    if not all(_has_kind(dtype, STEPS[ufunc.__name__][0]) for dtype in operands):
+    if not all(has_kind(dtype, STEPS[ufunc.__name__][0]) for dtype in operands):
         return None
     arguments = tuple(map(_cast, nodes, operands))
     return Lazy(Node(ufunc.__name__, result, arguments), _common(shapes))
@@ -210,13 +221,14 @@ def _types(ufunc: np.ufunc, types: tuple[Any, ...]) -> tuple[tuple[Any, ...], An
 
 
 @cache  # NumPy takes microseconds to name a type
-def _has_kind(dtype: np.dtype[Any], kinds: str) -> bool:
+def has_kind(dtype: np.dtype[Any], kinds: str) -> bool:
+    """Say whether an element type is of one of the kinds f, b and i of `STEPS`."""
     return any(dtype.name in KINDS[kind] for kind in kinds)
 
 
 def _cast(node: Node, dtype: np.dtype[Any]) -> Node:
     if node.name == "number":  # its own type may be None, that of a Python number
-        return Node("number", dtype, value=node.value)
+        return Node("number", dtype, (), node.value, node.source)
     if node.dtype == dtype:
         return node
     return Node("cast", dtype, (node,))
@@ -241,7 +253,7 @@ def one_step(name: str) -> Callable[[F], F]:
     def decorate(formula: F) -> F:
         @wraps(formula)
         def step(x: Any) -> Any:
-            if isinstance(x, Lazy) and _has_kind(x.dtype, STEPS[name][0]):
+            if isinstance(x, Lazy) and has_kind(x.dtype, STEPS[name][0]):
                 return Lazy(Node(name, x.dtype, (x.node,)), x.shape)
             return formula(x)
 
@@ -250,31 +262,13 @@ def one_step(name: str) -> Callable[[F], F]:
     return decorate
 
 
-def in_one_pass(formula: F) -> F:
-    """Let a formula of arrays be computed in one pass, where they are large and on the CPU.
-
-    The formula may return an array, or functions that do, as the gradient of an operation does.
-    It may do to arrays what NumPy can, but must not ask for their values, only for shape and dtype.
-    """
-
-    @wraps(formula)
-    def record(*arrays: Any, **settings: Any) -> Any:
-        if not _worth_it(arrays, settings.values()):
-            return formula(*arrays, **settings)
-        lazy = [_lazy(value) for value in arrays]
-        kept = {name: _lazy(value) for name, value in settings.items()}
-        return _finished(formula(*lazy, **kept))
-
-    return record  # type: ignore[return-value]
-
-
 def can_change_in_one_pass(arrays: Iterable[Any]) -> bool:
     """Say whether `changes_in_one_pass` serves: large arrays of one type, alike in memory."""
     first, *others = arrays
     return (
         type(first) is np.ndarray
-        and first.size >= _least.get()
-        and _has_kind(first.dtype, "f")
+        and first.size >= least_size.get()
+        and has_kind(first.dtype, "f")
         and (first.flags.c_contiguous or first.T.flags.c_contiguous)
         and all(x.dtype == first.dtype and x.strides == first.strides for x in others)
         and can_compile()
@@ -299,38 +293,11 @@ def changes_in_one_pass(arrays: dict[str, Array]) -> Iterator[dict[str, Any]]:
         change([arrays[name] for name in changed], list(changed.values()))
 
 
-def _worth_it(arrays: Any, settings: Any) -> bool:
-    """Say whether some array is large, and all are of the types that loops are made for."""
-    least = _least.get()
-    if not any(type(value) is np.ndarray and value.size >= least for value in arrays):
-        return False
-    for value in (*arrays, *settings):
-        if isinstance(value, np.ndarray):
-            if not _has_kind(value.dtype, "fb"):
-                return False
-        elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
-            return False  # already recorded, for one pass or for a second derivative
-    return can_compile()
-
-
-def _lazy(value: Any) -> Any:
-    return Lazy.of(value) if isinstance(value, np.ndarray) else value
-
-
-def _finished(result: Any) -> Any:
-    """Compute what a formula has returned: an array, or functions that will return one."""
-    if isinstance(result, tuple):
-        return tuple(map(_finished, result))
-    if callable(result):
-        return lambda: _finished(result())
-    return computed(result)
-
-
 @contextmanager
 def record_from(least: int) -> Iterator[None]:
     """Record formulas of at least so many values inside a `with` block, for tests."""
-    token = _least.set(least)
+    token = least_size.set(least)
     try:
         yield
     finally:
-        _least.reset(token)
+        least_size.reset(token)

@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
+from minicnn_kernels.one_pass import in_one_pass
 from minicnn_kernels.pointwise import (
     Lazy,
     can_change_in_one_pass,
     changes_in_one_pass,
     computed,
-    in_one_pass,
     one_step,
     record_from,
 )
@@ -143,26 +143,6 @@ def test_broadcasting_has_numpys_shape():
         in_one_pass(lambda a, b: a + b)(draw(3), draw(4))
 
 
-def test_settings_may_be_arrays():
-    def formula(x, scale, *, condition):
-        return np.where(condition, x * scale, x)
-
-    assert_same(formula, draw(3), 0.5, condition=np.array([True, False, True]))
-
-
-def test_functions_that_are_returned_compute_at_their_call():
-    def gradient(dy, x):
-        shared = dy * 2
-        return lambda: shared * x, lambda: shared.sum()
-
-    dy, x = draw(3), draw(3, seed=1)
-    first, second = in_one_pass(gradient)(dy, x)
-    np.testing.assert_allclose(first(), dy * 2 * x, rtol=1e-6)
-    assert second() == (dy * 2).sum()
-    only = in_one_pass(lambda dy: lambda: dy * 3)(dy)
-    assert type(only()) is np.ndarray
-
-
 def test_the_body_of_a_loop_changes_arrays_in_one_pass():
     w, m, dw = (draw(6, seed=seed) for seed in range(3))
     new_m = 0.5 * m + dw
@@ -189,37 +169,6 @@ def test_only_arrays_alike_in_memory_are_changed_in_one_pass():
     assert not can_change_in_one_pass([x.astype(np.float16)])
     with record_from(100):
         assert not can_change_in_one_pass([x])
-
-
-def recorded(*arguments, **settings):
-    seen = []
-    in_one_pass(lambda *a, **s: seen.append((*a, *s.values())))(*arguments, **settings)
-    return any(isinstance(value, Lazy) for value in seen[0])
-
-
-def test_only_large_arrays_of_floating_point_numbers_are_recorded(monkeypatch):
-    assert recorded(draw(2))
-    assert recorded(draw(2), draw(1))
-    assert not recorded(draw(1))
-    assert not recorded(np.arange(5))
-    assert not recorded(draw(5), np.arange(5))
-    assert not recorded(draw(5), index=np.arange(5))
-    assert not recorded(draw(5).astype(np.float16))
-    assert not recorded(3.0, None)
-    with record_from(100):
-        assert not recorded(draw(99))
-        assert recorded(draw(100))
-
-
-def test_without_numba_nothing_is_recorded(monkeypatch):
-    monkeypatch.setattr("minicnn_kernels.pointwise.can_compile", lambda: False)
-    assert not recorded(draw(5))
-
-
-def test_a_formula_within_a_formula_is_part_of_its_expression():
-    inner = in_one_pass(lambda x: x * 2)
-    outer = in_one_pass(lambda x: inner(x) if isinstance(inner(x), Lazy) else None)
-    np.testing.assert_array_equal(outer(np.ones(3, np.float32)), np.full(3, 2))
 
 
 def test_a_named_formula_is_one_step():

@@ -44,18 +44,82 @@ def evaluate(node: Node, shape: Shape) -> Array:
     """Compute an expression of this shape; in memory the result lies like its arrays."""
     program = Program(node)
     y = _result(program.arrays, shape, node.dtype)
-    if not y.size:
-        return y
-    rows = rows_of(y, program.arrays)
-    if rows is None:
-        loop = program.loop(OVER_VALUES)
-        flat = [_flat(x) for x in program.arrays]
-        parallel(loop, y.size, program.numbers, _flat(y), *flat, grain=GRAIN)
-    else:
-        loop = program.loop(OVER_ROWS, rows.walks)
-        arguments = (program.numbers, _flat(y), rows.columns, *rows.operands)
-        parallel(loop, rows.n_rows, *arguments, grain=max(1, GRAIN // rows.columns))
+    if y.size:
+        rows = rows_of(y, program.arrays)
+        _run(program.loop(*_loop_of(rows)), rows, y, program.numbers, program.arrays)
     return y
+
+
+def _loop_of(rows: Rows | None) -> tuple[str, str]:
+    return (OVER_VALUES, "") if rows is None else (OVER_ROWS, rows.walks)
+
+
+def _run(
+    loop: Callable[..., None], rows: Rows | None, y: Array, numbers: Array, arrays: list[Array]
+) -> None:
+    """Write to y what the loop computes of the arrays."""
+    flat = [_flat(x) for x in arrays]
+    if rows is None:
+        parallel(loop, y.size, numbers, _flat(y), *flat, grain=GRAIN)
+        return
+    operands = [part for pair in zip(flat, rows.starts, strict=True) for part in pair]
+    grain = max(1, GRAIN // rows.columns)
+    parallel(loop, rows.n_rows, numbers, _flat(y), rows.columns, *operands, grain=grain)
+
+
+class Plan(NamedTuple):
+    """How to compute an expression again, for other arrays of the same shapes and layouts.
+
+    Attributes:
+        like: which input the result is laid out like in memory; None: none.
+        arrays: which inputs the loop reads.
+        sources: which of the numbers are inputs, and which inputs.
+    """
+
+    loop: Callable[..., None]
+    rows: Rows | None
+    shape: Shape
+    dtype: Any
+    like: int | None
+    arrays: list[int]
+    numbers: Array
+    sources: list[tuple[int, int]]
+
+    def run(self, inputs: tuple[Any, ...]) -> Array:
+        """Compute the expression for these inputs."""
+        if self.like is None:
+            y = np.empty(self.shape, self.dtype)
+        else:
+            y = np.empty_like(inputs[self.like], self.dtype)
+        numbers = self.numbers
+        if self.sources:
+            numbers = numbers.copy()
+            for number, place in self.sources:
+                numbers[number] = inputs[place].item()
+        _run(self.loop, self.rows, y, numbers, [inputs[i] for i in self.arrays])
+        return y
+
+
+def plan_of(node: Node, shape: Shape, inputs: tuple[Any, ...]) -> Plan | None:
+    """Return the plan of an expression, or None if it reads other arrays than the inputs.
+
+    None also where an array cannot be walked as it lies in memory, and for no values at all.
+    """
+    program = Program(node)
+    place_of = {id(value): place for place, value in enumerate(inputs)}
+    read = [*program.arrays, *(source for _, source in program.sources)]
+    if not all(id(array) in place_of for array in read) or 0 in shape:
+        return None
+    arrays = list(program.arrays)
+    rows = rows_of(_result(arrays, shape, node.dtype), arrays)
+    if any(a is not b for a, b in zip(arrays, program.arrays, strict=True)):
+        return None
+    like = next((place_of[id(x)] for x in arrays if x.shape == shape), None)
+    return Plan(
+        program.loop(*_loop_of(rows)), rows, shape, node.dtype, like,
+        [place_of[id(x)] for x in arrays],
+        program.numbers, [(number, place_of[id(x)]) for number, x in program.sources],
+    )  # fmt: skip
 
 
 def change(arrays: list[Array], nodes: list[Node]) -> None:
@@ -115,10 +179,12 @@ class Program:
     Attributes:
         arrays: those that it reads, each once.
         numbers: its constants.
+        sources: which of the numbers are those of arrays, and the arrays.
     """
 
     def __init__(self, *nodes: Node) -> None:
         self.arrays: list[Array] = []
+        self.sources: list[tuple[int, Array]] = []
         self._constants: list[tuple[float, str]] = []
         self._steps: list[str] = []
         self._names: dict[int, str] = {}
@@ -137,6 +203,8 @@ class Program:
             self.arrays.append(node.value)
             return f"v{len(self.arrays) - 1}"
         if node.name == "number":
+            if node.source is not None:
+                self.sources.append((len(self._constants), node.source))
             self._constants.append((node.value, _name(node.dtype)))
             return f"c{len(self._constants) - 1}"
         operands = [self._name_of(argument) for argument in node.arguments]
@@ -232,13 +300,13 @@ class Rows(NamedTuple):
     Attributes:
         n_rows, columns: of the rows; together all values of the result, in the order of memory.
         walks: how each operand goes through a row, see `Program.text`.
-        operands: of each array its memory, and where in it each row begins.
+        starts: where in the memory of each operand the rows begin.
     """
 
     n_rows: int
     columns: int
     walks: str
-    operands: list[Array]
+    starts: list[Array]
 
 
 def _result(arrays: list[Array], shape: Shape, dtype: Any) -> Array:
@@ -271,9 +339,8 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     for size, strides in outer:
         places = np.arange(size)
         starts = [s[..., None] + places * step for s, step in zip(starts, strides, strict=True)]
-    operands = [part for x, s in zip(arrays, starts, strict=True) for part in (_flat(x), s.ravel())]
     walks = "".join("0+"[step] for step in steps)
-    return Rows(y.size // columns, columns, walks, operands)
+    return Rows(y.size // columns, columns, walks, [s.ravel() for s in starts])
 
 
 def _joined(y: Array, arrays: list[Array], order: list[int]) -> list[tuple[int, Shape]]:

@@ -1,0 +1,143 @@
+"""Which formulas are recorded, and how a recording is used again.
+
+The first call with arrays of certain shapes, layouts and types records the formula, see
+`minicnn_kernels.pointwise`.  If it did not ask for their values, it would record the same again: so
+later calls run the loop at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, wraps
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minicnn_kernels.pointwise import Lazy, computed, has_kind, least_size, looks
+from minicnn_kernels.registry import can_compile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_KINDS = 256  # of calls of one formula, whose settings may be others every time
+
+
+def in_one_pass(formula: F) -> F:
+    """Let a formula of arrays be computed in one pass, where they are large and on the CPU.
+
+    The formula may return an array, or functions that do, as the gradient of an operation does.
+    It may do to arrays what NumPy can; otherwise it depends on nothing but its arguments.
+    """
+    known: dict[Any, _Results] = {}
+
+    @wraps(formula)
+    def record(*arrays: Any, **settings: Any) -> Any:
+        inputs = (*arrays, *settings.values())
+        if not _worth_it(arrays, inputs):
+            return formula(*arrays, **settings)
+        places = [id(value) for value in inputs]
+        key = (*map(_signature, inputs), *map(places.index, places))  # and which are the same
+        if key not in known:
+            if len(known) >= MOST_KINDS:
+                known.clear()
+            known[key] = _Results()
+        return known[key].of(_Call(formula, arrays, settings), inputs)
+
+    return record  # type: ignore[return-value]
+
+
+class _Call:
+    """A call of a formula with Lazy arrays, made when its result is asked for, and at most once."""
+
+    def __init__(self, formula: Callable[..., Any], arrays: Any, settings: dict[str, Any]) -> None:
+        self.formula, self.arrays, self.settings = formula, arrays, settings
+        self.done = False
+
+    def result(self) -> Any:
+        """Return what the formula does, and note whether it looked at values."""
+        if not self.done:
+            before = looks.count
+            settings = {name: _lazy(value) for name, value in self.settings.items()}
+            self._result = self.formula(*map(_lazy, self.arrays), **settings)
+            self.done, self.looked = True, looks.count > before
+        return self._result
+
+    def function(self, i: int | None = None) -> Any:
+        """Call the function that the formula has returned, or number i of them."""
+        return self.result()() if i is None else self.result()[i]()
+
+
+class _Results:
+    """The results of all calls of a formula with arguments of one kind.
+
+    Attributes:
+        form: "functions" if it returns several, "function", or "array"; None: not yet known.
+        plans: of each result; False where there is none, None where that is not yet known.
+    """
+
+    def __init__(self) -> None:
+        self.form: str | None = None
+        self.plans: list[Any] = [None]
+
+    def of(self, call: _Call, inputs: tuple[Any, ...]) -> Any:
+        """Return what the formula would: an array, or functions."""
+        if self.form is None:
+            result = call.result()
+            if isinstance(result, tuple):
+                self.form, self.plans = "functions", [None] * len(result)
+            else:
+                self.form = "function" if callable(result) else "array"
+        if self.form == "array":
+            return self._array(0, call.result, call, inputs)
+        if self.form == "function":
+            return partial(self._array, 0, call.function, call, inputs)
+        return tuple(
+            partial(self._array, i, partial(call.function, i), call, inputs)
+            for i in range(len(self.plans))
+        )
+
+    def _array(
+        self, i: int, result: Callable[[], Any], call: _Call, inputs: tuple[Any, ...]
+    ) -> Any:
+        """Compute result number i by its plan; without one record it, and make one if possible."""
+        if self.plans[i]:
+            return self.plans[i].run(inputs)
+        before = looks.count
+        lazy = result()
+        if self.plans[i] is None:
+            self.plans[i] = False
+            if isinstance(lazy, Lazy) and not call.looked and looks.count == before:
+                loops = import_module("minicnn_kernels.cpu.pointwise")  # only now, with Numba
+                self.plans[i] = loops.plan_of(lazy.node, lazy.shape, inputs) or False
+                if self.plans[i]:
+                    return self.plans[i].run(inputs)
+        return computed(lazy)
+
+
+def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
+    """Say whether some array is large, and all are of the types that loops are made for."""
+    least = least_size.get()
+    if not any(type(value) is np.ndarray and value.size >= least for value in arrays):
+        return False
+    for value in inputs:
+        if isinstance(value, np.ndarray):
+            if not has_kind(value.dtype, "fb"):
+                return False
+        elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
+            return False  # already recorded, for one pass or for a second derivative
+    return can_compile()
+
+
+def _lazy(value: Any) -> Any:
+    return Lazy.of(value) if isinstance(value, np.ndarray) else value
+
+
+def _signature(value: Any) -> Any:
+    """Return all of an argument on which a recording depends; of what is no key, a new one."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.strides, value.dtype.num
+    try:
+        hash(value)
+    except TypeError:
+        return object()
+    return type(value), value
