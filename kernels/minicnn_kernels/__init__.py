@@ -26,6 +26,12 @@ from minicnn_kernels.reference.pooling import (
     window_spread,
     window_sum,
 )
+from minicnn_kernels.reference.recurrent import (
+    gru_step,
+    gru_step_gradients,
+    lstm_step,
+    lstm_step_gradients,
+)
 from minicnn_kernels.reference.reductions import largest, product, smallest, total
 from minicnn_kernels.reference.resampling import weighted_sums
 from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
@@ -49,12 +55,16 @@ __all__ = [
     "conv",
     "conv_input",
     "conv_weight",
+    "gru_step",
+    "gru_step_gradients",
     "im2col",
     "kernels",
     "largest",
     "log_softmax",
     "log_softmax_gradient",
     "log_total",
+    "lstm_step",
+    "lstm_step_gradients",
     "match_samples",
     "max_winners",
     "median_winners",

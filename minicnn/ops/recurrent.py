@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.backprop import grad
 from minicnn.differentiable import Array, Gradients, Thunk, differentiable
 from minicnn.errors import DTypeError, ShapeError
@@ -89,10 +90,9 @@ def lstm(x: Array, h: Array, c: Array, w: Array, v: Array | None, /, steps: Step
     y, h, c = np.empty_like(x, shape=(len(x), wide + size)), h.copy(), c.copy()
     for rows in steps:
         n = rows.stop - rows.start
-        i, f, g, o = _gates(x[rows] + h[:n] @ w.T)
-        y[rows, wide:] = c[:n] = f * c[:n] + i * g
-        hidden = o * np.tanh(c[:n])
-        y[rows, :wide] = h[:n] = hidden if v is None else hidden @ v.T
+        hidden, c[:n] = kernels.lstm_step(x[rows] + h[:n] @ w.T, c[:n])
+        h[:n] = hidden if v is None else hidden @ v.T
+        y[rows, :wide], y[rows, wide:] = h[:n], c[:n]
     return y
 
 
@@ -103,36 +103,24 @@ def _(
     if isinstance(dy, Tensor):
         return _recorded(lstm_by_steps, dy, (x, h, c, w, v), steps)
     wide = h.shape[1]
-    before = _previous(y[:, :wide], h, steps)
-    i, f, g, o = _gates(x + before @ w.T)
-    c_before, tanh_c = _previous(y[:, wide:], c, steps), np.tanh(y[:, wide:])
-    by_i, by_f = g * i * (1 - i), c_before * f * (1 - f)  # dc' / d(gate before its nonlinearity)
-    by_g, by_o = i * (1 - g * g), tanh_c * o * (1 - o)
-    by_c = o * (1 - tanh_c * tanh_c)
+    before, c_before = _previous(y[:, :wide], h, steps), _previous(y[:, wide:], c, steps)
+    gates = x + before @ w.T
     dx, dh, dc = np.empty_like(x), np.zeros_like(h), np.zeros_like(c)
     projected = np.empty_like(y, shape=(len(y), wide))
     for rows in reversed(steps):
         n = rows.stop - rows.start
         projected[rows] = dy[rows, :wide] + dh[:n]
         hidden = projected[rows] if v is None else projected[rows] @ v
-        cell = dy[rows, wide:] + dc[:n] + hidden * by_c[rows]
-        dx[rows] = np.concatenate(
-            [cell * by_i[rows], cell * by_f[rows], cell * by_g[rows], hidden * by_o[rows]], axis=1
-        )
-        dh[:n], dc[:n] = dx[rows] @ w, cell * f[rows]
+        cell = dy[rows, wide:] + dc[:n]
+        dx[rows], dc[:n] = kernels.lstm_step_gradients(gates[rows], c_before[rows], hidden, cell)
+        dh[:n] = dx[rows] @ w
     return (
         lambda: dx,
         lambda: dh,
         lambda: dc,
         lambda: dx.T @ before,
-        lambda: projected.T @ (o * tanh_c),
+        lambda: projected.T @ kernels.lstm_step(gates, c_before)[0],
     )
-
-
-def _gates(gates: Array) -> tuple[Array, Array, Array, Array]:
-    """Return i, f, g, o after their nonlinearities."""
-    i, f, g, o = np.split(gates, 4, axis=1)
-    return _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
 
 
 def lstm_by_steps(x: Any, h: Any, c: Any, w: Any, v: Any, steps: Steps) -> Any:
@@ -162,9 +150,8 @@ def gru(x: Array, h: Array, w: Array, b: Array | None, /, steps: Steps) -> Array
     """
     y, h = np.empty_like(x, shape=(len(x), h.shape[1])), h.copy()
     for rows in steps:
-        m = rows.stop - rows.start
-        _, z, n, _ = _gru_gates(x[rows], _product(h[:m], w, b))
-        y[rows] = h[:m] = n + z * (h[:m] - n)
+        n = rows.stop - rows.start
+        y[rows] = h[:n] = kernels.gru_step(x[rows], _product(h[:n], w, b), h[:n])
     return y
 
 
@@ -175,27 +162,15 @@ def _(
     if isinstance(dy, Tensor):
         return _recorded(gru_by_steps, dy, (x, h, w, b), steps)
     before = _previous(y, h, steps)
-    r, z, n, inner = _gru_gates(x, _product(before, w, b))
-    by_z, by_n = (before - n) * z * (1 - z), (1 - z) * (1 - n * n)
-    by_r = inner * r * (1 - r)
-    dx, dh = np.empty_like(x), np.zeros_like(h)
-    dgates = np.empty_like(x)
+    product = _product(before, w, b)
+    dx, dproduct, dh = np.empty_like(x), np.empty_like(x), np.zeros_like(h)
     for rows in reversed(steps):
-        m = rows.stop - rows.start
-        total = dy[rows] + dh[:m]
-        dn = total * by_n[rows]
-        dr, dz = dn * by_r[rows], total * by_z[rows]
-        dx[rows] = np.concatenate([dr, dz, dn], axis=1)
-        dgates[rows] = np.concatenate([dr, dz, dn * r[rows]], axis=1)
-        dh[:m] = total * z[rows] + dgates[rows] @ w
-    return lambda: dx, lambda: dh, lambda: dgates.T @ before, lambda: dgates.sum(axis=0)
-
-
-def _gru_gates(x: Array, hidden: Array) -> tuple[Array, Array, Array, Array]:
-    """Return r, z, n, and what r multiplies in n."""
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = (np.split(a, 3, axis=1) for a in (x, hidden))
-    r, z = _sigmoid(x_r + h_r), _sigmoid(x_z + h_z)
-    return r, z, np.tanh(x_n + r * h_n), h_n
+        n = rows.stop - rows.start
+        dx[rows], dproduct[rows], direct = kernels.gru_step_gradients(
+            x[rows], product[rows], before[rows], dy[rows] + dh[:n]
+        )
+        dh[:n] = direct + dproduct[rows] @ w
+    return lambda: dx, lambda: dh, lambda: dproduct.T @ before, lambda: dproduct.sum(axis=0)
 
 
 def gru_by_steps(x: Any, h: Any, w: Any, b: Any, steps: Steps) -> Any:
@@ -247,10 +222,6 @@ def _recorded(
 
 def _relu(x: Array) -> Array:
     return np.maximum(x, 0)
-
-
-def _sigmoid(x: Array) -> Array:
-    return sigmoid.forward(x)
 
 
 def _product(h: Array, w: Array, b: Array | None) -> Array:
