@@ -43,10 +43,10 @@ Steps = Sequence[slice]
 def rnn(x: Array, h: Array, w: Array, /, steps: Steps, nonlinearity: str = "tanh") -> Array:
     """y = h' = tanh(x + w h), step by step; x already holds w_ih x + b_ih + b_hh."""
     activate = np.tanh if nonlinearity == "tanh" else _relu
-    y, h = np.empty_like(x), h.copy()
+    y, h, turned = np.empty_like(x), h.copy(), _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        y[rows] = h[:n] = activate(x[rows] + h[:n] @ w.T)
+        y[rows] = h[:n] = activate(x[rows] + h[:n] @ turned)
     return y
 
 
@@ -88,9 +88,10 @@ def lstm(x: Array, h: Array, c: Array, w: Array, v: Array | None, /, steps: Step
     """
     size, wide = c.shape[1], h.shape[1]
     y, h, c = np.empty_like(x, shape=(len(x), wide + size)), h.copy(), c.copy()
+    turned = _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        hidden, c[:n] = kernels.lstm_step(x[rows] + h[:n] @ w.T, c[:n])
+        hidden, c[:n] = kernels.lstm_step(x[rows] + h[:n] @ turned, c[:n])
         h[:n] = hidden if v is None else hidden @ v.T
         y[rows, :wide], y[rows, wide:] = h[:n], c[:n]
     return y
@@ -149,9 +150,10 @@ def gru(x: Array, h: Array, w: Array, b: Array | None, /, steps: Steps) -> Array
     holds w_ih x + b_ih.
     """
     y, h = np.empty_like(x, shape=(len(x), h.shape[1])), h.copy()
+    turned = _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        y[rows] = h[:n] = kernels.gru_step(x[rows], _product(h[:n], w, b), h[:n])
+        y[rows] = h[:n] = kernels.gru_step(x[rows], _with_bias(h[:n] @ turned, b), h[:n])
     return y
 
 
@@ -162,7 +164,7 @@ def _(
     if isinstance(dy, Tensor):
         return _recorded(gru_by_steps, dy, (x, h, w, b), steps)
     before = _previous(y, h, steps)
-    product = _product(before, w, b)
+    product = _with_bias(before @ w.T, b)
     dx, dproduct, dh = np.empty_like(x), np.empty_like(x), np.zeros_like(h)
     for rows in reversed(steps):
         n = rows.stop - rows.start
@@ -224,8 +226,13 @@ def _relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
 
-def _product(h: Array, w: Array, b: Array | None) -> Array:
-    return affine.forward(h, w, b)
+def _turned(w: Array, steps: Steps) -> Array:
+    """Return w^T, turned in memory as well if it is needed many times: then it is read in order."""
+    return np.ascontiguousarray(w.T) if len(steps) > 1 else w.T
+
+
+def _with_bias(product: Array, b: Array | None) -> Array:
+    return product if b is None else product + b
 
 
 def last_rows(steps: Steps, count: int) -> Array:
