@@ -42,6 +42,7 @@ class Algorithm:
         cost: estimates the work of a call in any unit that the kernel's algorithms share; `auto`
             takes the cheapest.  None: only by name.
         serves: says whether a call's geometry can be computed at all.
+        extras: names of settings that the kernel's other algorithms do not take.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Algorithm:
     devices: tuple[str, ...]
     cost: Callable[..., float] | None
     serves: Callable[..., bool]
+    extras: tuple[str, ...] = ()
 
     @property
     def formula(self) -> str:
@@ -71,11 +73,12 @@ class Kernel:
         devices: tuple[str, ...] = ("cpu",),
         cost: Callable[..., float] | None = None,
         serves: Callable[..., bool] = _serves_all,
+        extras: tuple[str, ...] = (),
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register the decorated function as the algorithm `name`."""
 
         def register(compute: Callable[..., Any]) -> Callable[..., Any]:
-            self.algorithms[name] = Algorithm(name, compute, devices, cost, serves)
+            self.algorithms[name] = Algorithm(name, compute, devices, cost, serves, extras)
             return compute
 
         return register
@@ -88,6 +91,7 @@ class Kernel:
         *,
         cost: Callable[..., float] | None = None,
         serves: Callable[..., bool] = _serves_all,
+        extras: tuple[str, ...] = (),
     ) -> None:
         """Register an algorithm compiled by Numba, imported when it is first called.
 
@@ -106,6 +110,7 @@ class Kernel:
             name,
             cost=cost,
             serves=lambda *arrays, **settings: can_compile() and serves(*arrays, **settings),
+            extras=extras,
         )(compute)
 
     def check_name(self, name: str) -> None:

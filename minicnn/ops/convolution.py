@@ -9,7 +9,6 @@ from __future__ import annotations
 import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.reduce import sum
-from minicnn_kernels import per_channel
 from minicnn_kernels.geometry import Sides, Windows
 
 
@@ -79,9 +78,9 @@ def conv_bias(
     x: Array, w: Array, b: Array, /, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
     """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j], without a second array for the sum."""
-    y = conv(x, w, stride, padding, dilation, groups)
-    y += per_channel(b, y.ndim)
-    return y
+    return kernels.conv_bias(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
 
 
 @conv_bias.gradient(saves="x w")

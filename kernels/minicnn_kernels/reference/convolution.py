@@ -20,12 +20,28 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Sides, Windows
+from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import Kernel
 
 conv = Kernel("conv")
 conv_input = Kernel("conv_input")
 conv_weight = Kernel("conv_weight")
+
+
+def conv_bias(x: Array, w: Array, b: Array, *, relu: bool = False, **settings: Any) -> Array:
+    """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j]; with `relu` 0 where that is negative.
+
+    Some algorithms do both while a block of results is still in the cache.
+    """
+    chosen = conv.choose(x, w, **settings)
+    if "bias" in chosen.extras:
+        y: Array = chosen.compute(x, w, bias=b, relu=relu, **settings)
+        return y
+    y = chosen.compute(x, w, **settings)
+    y += per_channel(b, y.ndim)
+    return np.maximum(y, 0, out=y) if relu else y
+
 
 WORKSPACE_BYTES = 4 * 2**20
 """How large the im2col matrix of one pass may grow; the rest takes further passes."""
@@ -359,7 +375,7 @@ def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
 conv.compiled(
     "implicit_gemm", "convolution.conv",
     "y[p,o] = sum_e windows[p,e] * w[e,o]: blocks of windows times filters.",
-    cost=implicit_gemm_cost, serves=_serves_floats,
+    cost=implicit_gemm_cost, serves=_serves_floats, extras=("bias", "relu"),
 )  # fmt: skip
 conv_input.compiled(
     "implicit_gemm", "convolution.conv_input",

@@ -18,6 +18,7 @@ import minicnn_kernels
 from minicnn_kernels import conv, conv_input, conv_weight
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference import convolution
+from minicnn_kernels.registry import can_compile
 
 HERE = {"loops", "im2col", "flipped_filter"}  # the other algorithms have files of their own
 FORWARD = sorted(conv.algorithms.keys() & HERE)
@@ -294,6 +295,18 @@ def test_the_first_layers_of_vgg16_stay_far_below_a_gigabyte(channels):
     padded_bytes = channels * (side + 2) ** 2 * images * 4
     assert prod(shape) * 4 > channels * 25e6  # 64 channels: 1.8 GB at once
     assert pass_bytes + product_bytes + 2 * padded_bytes < 5e8
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "implicit_gemm"])
+@pytest.mark.parametrize("relu", [False, True])
+def test_bias(algorithm, relu):
+    if algorithm == "implicit_gemm" and not can_compile():
+        pytest.skip("Numba is not installed")
+    s, b = setting(ODD, per_group=(2, 3)), integers((3,), seed=3)
+    expected = s.forward() + b[:, None, None]
+    with minicnn_kernels.use_algorithms(conv=algorithm):
+        y = minicnn_kernels.conv_bias(s.x, s.w, b, relu=relu, **s.settings)
+    np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
 
 
 def test_no_image_and_no_pass():
