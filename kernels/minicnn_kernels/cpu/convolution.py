@@ -31,7 +31,7 @@ from minicnn_kernels.cpu.gemm import (
     ROW_BLOCK,
     ROW_BYTES,
     multiply_block,
-    pack_b,
+    pack_a,
     scratch,
     tile_columns,
     transpose,
@@ -44,6 +44,9 @@ from minicnn_kernels.threads import get_num_threads, parallel
 
 GRAIN = 2**20
 """Multiply-adds worth another thread."""
+
+WINDOW_STEP = 272
+"""From one packed window to the next where the sum goes over the pixels: a bit more than DEPTH."""
 
 DIRECT_BYTES = 1024
 """How far apart pixels may lie to be read where they are: columns of far ones share few places in
@@ -196,20 +199,20 @@ def conv_weight(
     if 0 in (pixels, dw.size):
         dw[...] = 0
         return dw
-    parts = min(get_num_threads(), pixels) if plan.depth * n_filters <= SMALL_SUMS else 1
-    sums = workspace("conv sums", parts * plan.depth * n_filters, x.dtype)
-    tiles = parts * groups * -(-plan.depth // ROWS)
-    direct = plan.direct and x.shape[1] * x.itemsize <= DIRECT_BYTES
+    parts = min(get_num_threads(), pixels) if dw.size <= SMALL_SUMS else 1
+    ordered = parts == 1 and plan.n_cells == 1
+    sums = dw.reshape(-1) if ordered else workspace("conv sums", parts * dw.size, x.dtype)
+    panels = parts * groups * -(-plan.depth * x.itemsize // (VECTORS * VECTOR_BYTES))
     parallel(
-        _sum_tiles, tiles, channels_last(x).reshape(-1), channels_last(dy).reshape(-1), sums, parts,
-        pixels, filters, direct, plan.geometry,
-        grain=1 + GRAIN * tiles // (plan.depth * pixels * filters * groups),
+        _sum_panels, panels, channels_last(x).reshape(-1), channels_last(dy).reshape(-1), sums,
+        parts, pixels, filters, plan.direct, plan.geometry,
+        grain=1 + GRAIN * panels // (dw.size * pixels), pieces=1,
     )  # fmt: skip
-    squares = -(-plan.depth // (VECTOR_BYTES // x.itemsize))
-    parallel(
-        _gather_filters, squares, sums, parts, plan.depth, filters, groups, plan.terms(False),
-        dw.reshape(-1), grain=1 + 2**12 // n_filters,
-    )  # fmt: skip
+    if not ordered:
+        parallel(
+            _gather_filters, n_filters, sums, parts, plan.terms(False), dw.reshape(-1),
+            grain=1 + 2**16 // plan.depth,
+        )  # fmt: skip
     return dw
 
 
@@ -408,56 +411,52 @@ def _scatter(block, rows, columns, y, offset, places, results, row):
 
 
 @jit()
-def _sum_tiles(begin, end, x, dy, sums, parts, pixels, filters, direct, geometry):
-    """Compute the sums from one tile of e to another, counted over all parts and groups."""
+def _sum_panels(begin, end, x, dy, sums, parts, pixels, filters, direct, geometry):
+    """sums[part, o, e] = sum_p dy[p,o] * windows[p,e], from one panel of e to another.
+
+    The panels are counted over all parts of the pixels and all groups.
+    """
     channels, groups, depth = geometry[5], geometry[6], geometry[7]
     width = tile_columns(x)
-    tiles = -(-depth // ROWS)
+    panels = -(-depth // width)
     terms = DEPTH_BYTES // x.itemsize
+    pixel, step = channels * groups, filters * groups
     block, tile = scratch(x)
-    packed = np.empty(-(-filters // width) * width * terms + width, x.dtype)
-    at_packed = -packed.ctypes.data % VECTOR_BYTES // x.itemsize
-    pixel = channels * groups
-    for item in range(begin // tiles, -(-end // tiles)):
+    windows = np.zeros((terms + 1) * WINDOW_STEP, x.dtype)
+    for item in range(begin // panels, -(-end // panels)):
         part, group = divmod(item, groups)
-        first = max(0, begin - item * tiles) * ROWS
-        last = min(depth, (end - item * tiles) * ROWS)
+        first = max(0, begin - item * panels) * width
+        last = min(depth, (end - item * panels) * width)
         begin_pixel, end_pixel = pixels * part // parts, pixels * (part + 1) // parts
         for p in range(begin_pixel, end_pixel, terms):
             count = min(terms, end_pixel - p)
-            for j in range(0, filters, width):
-                pack_b(
-                    dy, p * filters * groups + group * filters + j, filters * groups, 1, count,
-                    min(width, filters - j), packed, at_packed + j * count,
-                )  # fmt: skip
-            for e in range(first, last, ROW_BLOCK):
-                height = min(ROW_BLOCK, last - e)
-                a, start, step = x, p * pixel + group * channels + e, pixel
-                if not direct or start + (count - 1) * pixel + ROW_BLOCK > x.size:
-                    a, start, step = block, 0, ROW_BLOCK + ROWS
-                    pack_windows(x, geometry, group, p, count, e, height, block, step)
-                multiply_block(
-                    a, start, 1, step, height, count, packed, at_packed, count * width, filters,
-                    sums, (item * depth + e) * filters, filters, p > begin_pixel, tile,
-                )  # fmt: skip
+            for e in range(first, last, terms):
+                columns = min(terms, last - e)
+                b, at_b, b_step = x, p * pixel + group * channels + e, pixel
+                if not direct or at_b + (count - 1) * pixel + columns + width > x.size:
+                    b, at_b, b_step = windows, 0, WINDOW_STEP
+                    pack_windows(x, geometry, group, p, count, e, columns, windows, b_step)
+                for o in range(0, filters, ROW_BLOCK):
+                    height = min(ROW_BLOCK, filters - o)
+                    a, at_a, steps = dy, p * step + group * filters + o, (1, step)
+                    end_of_reading = at_a + (count - 1) * step + height + ROWS
+                    if step * x.itemsize > DIRECT_BYTES or end_of_reading > dy.size:
+                        steps = pack_a(dy, at_a, 1, step, height, count, block)
+                        a, at_a = block, 0
+                    multiply_block(
+                        a, at_a, steps[0], steps[1], height, count, b, at_b, width, columns, sums,
+                        (item * filters + o) * depth + e, depth, p > begin_pixel, tile, b_step,
+                    )  # fmt: skip
 
 
 @jit()
-def _gather_filters(begin, end, sums, parts, depth, filters, groups, terms, dw):
-    """dw[o, q] = the sum over all parts of sums[part, group, terms[q], o], for squares of q."""
-    lanes = VECTOR_BYTES // dw.itemsize
-    part_step = sums.size // parts
-    square = np.empty(lanes * lanes, dw.dtype)
-    for q in range(begin * lanes, min(end * lanes, terms.size), lanes):
-        length = min(lanes, terms.size - q)
-        for group in range(groups):
-            for first in range(0, filters, lanes):
-                count = min(lanes, filters - first)
-                for i in range(length):
-                    at = (group * depth + terms[q + i]) * filters + first
-                    copy(sums, at, square, i * lanes, count)
-                    for part in range(1, parts):
-                        for j in range(count):
-                            square[i * lanes + j] += sums[at + part * part_step + j]
-                there = (group * filters + first) * terms.size + q
-                transpose(square, 0, lanes, length, count, dw, there, terms.size)
+def _gather_filters(begin, end, sums, parts, terms, dw):
+    """dw[o, q] = the sum over all parts of sums[part, o, terms[q]]."""
+    depth = terms.size
+    for o in range(begin, end):
+        filter = dw[o * depth : (o + 1) * depth]
+        for part in range(parts):
+            start = (part * (dw.size // depth) + o) * depth
+            for q in range(depth):
+                value = sums[start + terms[q]]
+                filter[q] = value if part == 0 else filter[q] + value

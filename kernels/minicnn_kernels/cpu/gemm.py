@@ -21,12 +21,15 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.vector import (
+    LOW_ROWS,
     ROWS,
     VECTOR_BYTES,
     VECTORS,
+    address,
     copy,
     copy_row,
     half_tile_product,
+    low_tile_product,
     tile_product,
     transpose_square,
 )
@@ -54,8 +57,11 @@ def tile_columns(c):
 
 @jit(inline=True)
 def scratch(c):
-    """Return room for a packed block of a, and for a tile, of values as those of c."""
-    block = np.empty((ROW_BLOCK + ROWS) * ROW_BYTES // c.itemsize, c.dtype)
+    """Return room for a packed block of a, and for a tile, of values as those of c.
+
+    Zeros, because what no result needs is multiplied too, and denormal numbers take their time.
+    """
+    block = np.zeros((ROW_BLOCK + ROWS) * ROW_BYTES // c.itemsize, c.dtype)
     return block, np.empty(ROWS * tile_columns(c), c.dtype)
 
 
@@ -111,7 +117,7 @@ def transpose(source, at_source, source_step, rows, columns, target, at_target, 
 @jit()
 def multiply_block(
     a, at_a, row_step, depth_step, rows, depth, b, at_b, panel_step, columns, c, at_c, c_step,
-    accumulate, tile,
+    accumulate, tile, b_step=0,
 ):  # fmt: skip
     """c[i,j] (+)= sum_k a[i,k] * b[k,j], with b packed in panels `panel_step` apart.
 
@@ -119,35 +125,32 @@ def multiply_block(
         a: readable up to a multiple of ROWS rows, whatever is in the last ones.
         accumulate: whether to add to c.
         tile: scratch memory for a tile, ROWS * tile_columns values.
+        b_step: where b is not packed, from one term to the next; readable up to a whole panel.
     """
     width = tile_columns(c)
+    b_step = b_step or width
     for j in range(0, columns, width):
-        panel = at_b + j // width * panel_step
-        count = min(width, columns - j)
+        panel, count = at_b + j // width * panel_step, min(width, columns - j)
+        half = 2 * count <= width
         for i in range(0, rows, ROWS):
-            place, height = at_c + i * c_step + j, min(ROWS, rows - i)
-            start = at_a + i * row_step
-            if height == ROWS and count == width:
-                tile_product(
-                    depth, a, start, row_step, depth_step, b, panel, width,
-                    c, place, c_step, accumulate,
-                )  # fmt: skip
-            elif height == ROWS and 2 * count == width:
+            start, place, height = at_a + i * row_step, at_c + i * c_step + j, min(ROWS, rows - i)
+            low = height <= LOW_ROWS and not half
+            whole = height == (LOW_ROWS if low else ROWS) and count * (1 + half) == width
+            out, step = (address(c, place), c_step) if whole else (address(tile, 0), width)
+            add = accumulate and whole
+            if half:
                 half_tile_product(
-                    depth, a, start, row_step, depth_step, b, panel, width,
-                    c, place, c_step, accumulate,
-                )  # fmt: skip
+                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
+                )
+            elif low:
+                low_tile_product(
+                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
+                )
             else:
-                if 2 * count <= width:
-                    half_tile_product(
-                        depth, a, start, row_step, depth_step, b, panel, width,
-                        tile, 0, width, False,
-                    )  # fmt: skip
-                else:
-                    tile_product(
-                        depth, a, start, row_step, depth_step, b, panel, width,
-                        tile, 0, width, False,
-                    )  # fmt: skip
+                tile_product(
+                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
+                )
+            if not whole:
                 _store_part(tile, width, height, count, c, place, c_step, accumulate)
 
 

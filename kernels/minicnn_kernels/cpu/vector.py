@@ -44,38 +44,33 @@ def _choose_tile() -> tuple[int, int]:
 
 VECTOR_BYTES, ROWS = _choose_tile()
 
+LOW_ROWS = -(-ROWS // 2) + 1
+"""Rows of a tile for the last rows of a block: 64 are four tiles of 14 and a low one of 8."""
 
-def _tile_product(vectors: int) -> Callable[..., None]:
-    """Make the loop for tiles of ROWS rows of `vectors` vectors."""
+
+def _tile_product(rows: int, vectors: int) -> Callable[..., None]:
+    """Make the loop for tiles of so many rows of so many vectors."""
 
     @intrinsic
     def product(
         typing: Any, depth: Any, a: Any, at_a: Any, row_step: Any, depth_step: Any,
-        b: Any, at_b: Any, b_step: Any, c: Any, at_c: Any, c_step: Any, accumulate: Any,
+        b: Any, at_b: Any, b_step: Any, c: Any, c_step: Any, accumulate: Any,
     ) -> Any:  # fmt: skip
-        """Compute a tile; the steps say how far apart two rows and two terms of the sum lie."""
+        """Compute a tile; the steps say how far apart two rows and two terms of the sum lie.
+
+        c is an address: the caller may choose among arrays without a cost.
+        """
         n = types.intp
-        signature = types.void(n, a, n, n, n, b, n, n, c, n, n, types.boolean)
+        signature = types.void(n, a, n, n, n, b, n, n, n, n, types.boolean)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            depth, a_, at_a, row_step, depth_step, b_, at_b, b_step, c_, at_c, c_step, add = (
-                arguments
-            )
-            a_start, b_start, c_start = (
-                _place(context, builder, kind, array, at)
-                for kind, array, at in ((a, a_, at_a), (b, b_, at_b), (c, c_, at_c))
-            )
-            number = context.get_value_type(c.dtype)
-            lanes = VECTOR_BYTES // (c.dtype.bitwidth // 8)
-            tile = _loop(
-                builder,
-                number,
-                lanes,
-                vectors,
-                depth,
-                (a_start, row_step, depth_step),
-                (b_start, b_step),
-            )
+            depth, a_, at_a, row_step, depth_step, b_, at_b, b_step, c, c_step, add = arguments
+            a_start = _place(context, builder, a, a_, at_a), row_step, depth_step
+            b_start = _place(context, builder, b, b_, at_b), b_step
+            number = context.get_value_type(a.dtype)
+            lanes = VECTOR_BYTES // _bytes_of(number)
+            tile = _loop(builder, number, (rows, vectors, lanes), depth, a_start, b_start)
+            c_start = builder.inttoptr(c, number.as_pointer())
             with builder.if_else(add) as (sum_up, replace):
                 with sum_up:
                     _store(builder, tile, lanes, c_start, c_step, add=True)
@@ -89,46 +84,36 @@ def _tile_product(vectors: int) -> Callable[..., None]:
 
 
 def _loop(
-    builder: Any, number: Any, lanes: int, vectors: int, depth: Any, a: Any, b: Any
+    builder: Any, number: Any, size: tuple[int, int, int], depth: Any, a: Any, b: Any
 ) -> list[list[Any]]:
-    """Emit the loop over the terms of the sum; return the tile, vectors in rows.
-
-    Rows are found from every third one, as pointer, pointer + step and pointer + 2 * step: those
-    are forms of address that processors have, and a pointer for every row would be too many.
-    """
+    """Emit the loop over the terms of the sum; return the tile, vectors in rows."""
     (a_start, row_step, depth_step), (b_start, b_step) = a, b
+    rows, vectors, lanes = size
     vector = ir.VectorType(number, lanes)
     entry = builder.block
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
-    two_steps = builder.add(row_step, row_step)
-    starts = [
-        builder.gep(a_start, [builder.mul(row_step, row_step.type(row))])
-        for row in range(0, ROWS, 3)
-    ]
     builder.branch(head)
 
     builder.position_at_end(head)
     left = _variable(builder, depth, entry)
-    a_places = [_variable(builder, start, entry) for start in starts]
+    a_place = _variable(builder, a_start, entry)
     b_place = _variable(builder, b_start, entry)
     zero = vector([0.0] * lanes)
-    tile = [[_variable(builder, zero, entry) for _ in range(vectors)] for _ in range(ROWS)]
+    tile = [[_variable(builder, zero, entry) for _ in range(vectors)] for _ in range(rows)]
     builder.cbranch(builder.icmp_signed(">", left, left.type(0)), body, end)
 
     builder.position_at_end(body)
     row_of_b = [_load(builder, _moved(builder, b_place, j * lanes), vector) for j in range(vectors)]
-    for i, row in enumerate(tile):
-        place = a_places[i // 3]
-        if i % 3:
-            place = builder.gep(place, [row_step if i % 3 == 1 else two_steps])
+    place = a_place
+    for row in tile:
         value = _splat(builder, builder.load(place), vector)
+        place = builder.gep(place, [row_step])
         for old, part in zip(row, row_of_b, strict=True):
             flags = ("contract",)  # one instruction, where the processor has it
             new = builder.fadd(old, builder.fmul(value, part, flags=flags), flags=flags)
             old.add_incoming(new, body)
     left.add_incoming(builder.sub(left, left.type(1)), body)
-    for place in a_places:
-        place.add_incoming(builder.gep(place, [depth_step]), body)
+    a_place.add_incoming(builder.gep(a_place, [depth_step]), body)
     b_place.add_incoming(builder.gep(b_place, [b_step]), body)
     builder.branch(head)
 
@@ -183,8 +168,21 @@ def _splat(builder: Any, value: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, undefined, _lanes([0] * vector.count))
 
 
-tile_product = _tile_product(VECTORS)
-half_tile_product = _tile_product(VECTORS // 2)
+@intrinsic
+def address(typing: Any, array: Any, at: Any) -> Any:
+    """Return the address of the value `at` of a flat array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ptrtoint(
+            _place(context, builder, array, *arguments), context.get_value_type(types.intp)
+        )
+
+    return types.intp(array, types.intp), generate
+
+
+tile_product = _tile_product(ROWS, VECTORS)
+half_tile_product = _tile_product(ROWS, VECTORS // 2)
+low_tile_product = _tile_product(LOW_ROWS, VECTORS)
 
 
 @intrinsic
