@@ -16,7 +16,7 @@ from minicnn.errors import ArgumentError
 from minicnn.ops.activation import logsigmoid, sigmoid, softmax
 from minicnn.ops.arithmetic import clamp
 from minicnn.ops.broadcast import unbroadcast
-from minicnn.ops.elementwise import floating, log, log1p
+from minicnn.ops.elementwise import exp, floating, log, log1p, sign
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.pointwise import pointwise
@@ -36,18 +36,68 @@ def reduced(losses: Any, reduction: str) -> Any:
 
 
 @pointwise
-def huber(a: Array, b: Array, /, delta: float) -> Array:
-    """y = c * (|a - b| - c / 2), c = min(|a - b|, delta): a parabola that goes on as a line."""
+def absolute_error(a: Array, b: Array, /) -> Array:
+    """y = |a - b|; the gradient at 0 is 0."""
+    return np.abs(a - b)
+
+
+@absolute_error.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return (
+        lambda: unbroadcast(dy * sign(a - b), a),
+        lambda: unbroadcast(dy * sign(b - a), b),
+    )
+
+
+@pointwise
+def squared_error(a: Array, b: Array, /) -> Array:
+    """y = (a - b)^2."""
+    return np.square(a - b)
+
+
+@squared_error.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    return (
+        lambda: unbroadcast(dy * (2 * (a - b)), a),
+        lambda: unbroadcast(dy * (2 * (b - a)), b),
+    )
+
+
+@pointwise
+def huber(a: Array, b: Array, /, delta: float, scale: float = 1.0) -> Array:
+    """y = scale * c * (|a - b| - c / 2), c = min(|a - b|, delta): a parabola, then a line."""
     distance = np.abs(floating(a - b))
     near = np.minimum(distance, delta)
-    distance -= near / 2
-    return distance * near
+    return (distance - near / 2) * near * scale
 
 
 @huber.gradient(saves="a b")
-def _(dy: Array, y: Array, a: Array, b: Array, *, delta: float) -> Gradients:
-    da = dy * clamp(a - b, -delta, delta)
+def _(dy: Array, y: Array, a: Array, b: Array, *, delta: float, scale: float) -> Gradients:
+    da = dy * clamp(a - b, -delta, delta) * scale
     return lambda: unbroadcast(da, a), lambda: unbroadcast(-da, b)
+
+
+@pointwise
+def poisson_loss(x: Array, t: Array, /) -> Array:
+    """y = e^x - t * x."""
+    return exp(x) - t * x
+
+
+@poisson_loss.gradient(saves="x t")
+def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
+    return lambda: unbroadcast(dy * (exp(x) - t), x), lambda: unbroadcast(-dy * x, t)
+
+
+@pointwise
+def logistic_loss(x: Array, t: Array, /) -> Array:
+    """y = ln(1 + e^(-t * x))."""
+    return -logsigmoid(t * x)
+
+
+@logistic_loss.gradient(saves="x t")
+def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
+    slope = -dy * sigmoid(-t * x)
+    return lambda: unbroadcast(slope * t, x), lambda: unbroadcast(slope * x, t)
 
 
 # --- of probabilities -----------------------------------------------------------------------------

@@ -13,8 +13,17 @@ from minicnn.nn.functional._checks import check_floating
 from minicnn.ops.activation import logsigmoid
 from minicnn.ops.arithmetic import clamp, where
 from minicnn.ops.comparison import gt, ne
-from minicnn.ops.elementwise import abs, exp, log, square
-from minicnn.ops.loss import huber, log_loss, log_loss_of_logits, reduced
+from minicnn.ops.elementwise import exp, log, square
+from minicnn.ops.loss import (
+    absolute_error,
+    huber,
+    log_loss,
+    log_loss_of_logits,
+    logistic_loss,
+    poisson_loss,
+    reduced,
+    squared_error,
+)
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.ops.special import xlogy
@@ -83,7 +92,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
         weight: one factor per element; then "mean" divides by their sum.
     """
     _check_distance("l1_loss", input, target, weight)
-    return _weighted_mean(abs(input - target), weight, reduction)
+    return _weighted_mean(absolute_error(input, target), weight, reduction)
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
@@ -95,7 +104,7 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = 
         weight: one factor per element; then "mean" divides by their sum.
     """
     _check_distance("mse_loss", input, target, weight)
-    return _weighted_mean(square(input - target), weight, reduction)
+    return _weighted_mean(squared_error(input, target), weight, reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -109,8 +118,8 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
-        return reduced(abs(input - target), reduction)
-    return reduced(huber(input, target, beta) / beta, reduction)
+        return reduced(absolute_error(input, target), reduction)
+    return reduced(huber(input, target, beta, 1 / beta), reduction)
 
 
 def huber_loss(
@@ -260,7 +269,7 @@ def poisson_nll_loss(
     """
     check_broadcast("poisson_nll_loss", input=input, target=target)
     if log_input:
-        losses = exp(input) - target * input
+        losses = poisson_loss(input, target)
     else:
         losses = input - target * log(input + eps)
     if full:
@@ -332,7 +341,7 @@ def soft_margin_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any
     """
     check_floating("soft_margin_loss", "input", input)
     check_broadcast_to("soft_margin_loss", input.shape, "target", target)
-    return reduced(-logsigmoid(target * input), reduction)
+    return reduced(logistic_loss(input, target), reduction)
 
 
 def hinge_embedding_loss(
