@@ -51,6 +51,7 @@ def test_bars_are_as_long_as_the_rates():
     assert first.find("title").text == "conv1 fwd a: 1.000 ms, 2000.0 GFLOP/s"
     peak = float(re.search(r"M([\d.]+)", shapes(svg, "path")[0].get("d"))[1])
     assert peak - page.LEFT == pytest.approx(2 * float(first.get("width")), abs=0.3)
+    assert page.WIDTH / 2 < peak <= page.WIDTH - page.RIGHT
 
 
 def test_what_has_no_time_has_a_word_instead_of_a_bar():

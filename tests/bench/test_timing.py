@@ -47,6 +47,7 @@ def test_a_turn_warms_up_first_and_ends_after_its_seconds(clock):
 
 def test_a_long_call_is_not_made_twice(clock):
     assert turn(clock.task("a", 3.0), 1.0, clock) == [3.0]
+    assert clock.log == ["a"]
 
 
 def test_a_turn_of_no_length_is_one_run(clock):
