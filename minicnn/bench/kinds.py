@@ -24,6 +24,7 @@ class Kind:
         served_by: returns those that can compute a work on a device.
         build: returns the call of one of them.
         suite, algorithms: those to take where none are named.
+        reference: the algorithm to compare with where there is no rival.
         rivals: PyTorch's variants that differ.
         apart: whether each contestant has a process of its own.
     """
@@ -36,6 +37,7 @@ class Kind:
     build: Callable[[str, Any, Operands], Built]
     suite: str
     algorithms: str = "auto"
+    reference: str = ""
     rivals: Sequence[str] = ("torch", "torch-cl")
     apart: bool = False
 
@@ -49,6 +51,7 @@ KINDS = {
         conv.served_by,
         conv.build,
         "alexnet",
+        reference="im2col",
     ),
     "gemm": Kind(
         GemmProblem.read,
@@ -59,7 +62,8 @@ KINDS = {
         gemm.build,
         "square",
         "all",
-        ("torch",),
+        reference="numpy",
+        rivals=("torch",),
     ),
     "pool": Kind(
         PoolProblem.read,
@@ -69,6 +73,7 @@ KINDS = {
         pool.served_by,
         pool.build,
         "networks",
+        reference="taps",
     ),
     "model": Kind(
         ModelProblem.read,

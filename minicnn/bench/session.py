@@ -27,7 +27,7 @@ class Plan:
     Attributes:
         algorithms: by name; "all": all that can compute a work; "auto": what minicnn chooses.
         rivals: PyTorch's variants.
-        baseline: the contestant to compare with; None: the fastest rival, else the first of all.
+        baseline: the contestant to compare with; None: the fastest rival, else the reference.
     """
 
     kind: Kind
@@ -87,11 +87,20 @@ class Session:
         results = compete(work, operands, right, entries, self.threads, self.plan.limits)
         while self.others:
             self.others.pop().close()
-        named = [self.plan.baseline] if self.plan.baseline else []
-        rate(results, named or [entry.station.label for entry in rivals or entries[:1]])
+        rate(results, self._baseline(own, rivals))
         for result in results:
             result.under(self.roof)
         return results
+
+    def _baseline(self, own: Sequence[Entry], rivals: Sequence[Entry]) -> list[str]:
+        """Return those of which the fastest is the one to compare with."""
+        if self.plan.baseline:
+            return [self.plan.baseline]
+        if rivals:
+            return [entry.station.label for entry in rivals]
+        labels = [entry.station.label for entry in own]
+        reference = self.plan.kind.reference
+        return [label for label in labels if label.partition("/")[0] == reference] or labels[:1]
 
     def _own(self, work: Work, operands: Operands) -> list[Entry]:
         """Return minicnn's contestants: algorithms, on each device, with each layout."""

@@ -50,7 +50,7 @@ benchdnn's default (mb2, stride 1, padding 0). A file for --suite holds one prob
 Columns: least and median time of a call; GFLOP/s by definition (2 N O C KH KW OH OW / groups), so
 that Winograd's algorithm can pass the peak; this as a share of the peak, and of what the roofline
 allows; scratch memory in MB; relative error in the norm against float64; speed-up over the
-baseline, by default the fastest of PyTorch's variants, else the first contestant.
+baseline, by default the fastest of PyTorch's variants, else the readable im2col.
 """
 
 GEMM = """Measure products of matrices, as 256x64:64x128: 256 rows and 64 columns times 64 rows and
@@ -230,7 +230,7 @@ def run(options: argparse.Namespace) -> int:
         measure(plan, works, options, report)
     except KeyboardInterrupt:
         stopped = True
-    if report.results:
+    if len({result.problem for result in report.results}) > 1:
         print(f"\n{table.footing(report.results)}", flush=True)
     save(options, report)
     failed = any(result.status in (WRONG, FAILED) for result in report.results)

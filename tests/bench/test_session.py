@@ -39,13 +39,14 @@ def test_a_start_that_fails_puts_everything_back(monkeypatch):
 
 
 def test_all_stands_for_every_algorithm_once():
-    plan = Plan(KINDS["conv"], ["im2col", "all"], layouts=("nchw", "nhwc"), limits=ONCE)
+    plan = Plan(KINDS["conv"], ["all", "im2col"], layouts=("nchw", "nhwc"), limits=ONCE)
     with Session(plan, 1) as found:
         results = found.contest(work("conv", "mb1ic2ih6oc2kh3", "bwd_d"))
     labels = [result.contestant for result in results]
     assert len(set(labels)) == len(labels)
     assert {"im2col/nchw", "flipped_filter/nhwc", "auto/nhwc"} <= set(labels)
-    assert results[0].speedup == 1  # the baseline is the first, where there is no rival
+    assert {result.baseline for result in results} < {"im2col/nchw", "im2col/nhwc"}
+    assert 1 in [result.speedup for result in results]
     assert all(result.limit == min(1e11, result.intensity * 1e10) for result in results)
 
 
