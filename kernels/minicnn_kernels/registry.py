@@ -2,7 +2,7 @@
 
 >>> from minicnn_kernels import kernels
 >>> sorted(kernels["conv_weight"].algorithms)[:3]
-['depthwise', 'grouped_direct', 'im2col']
+['depthwise', 'fft', 'grouped_direct']
 """
 
 from __future__ import annotations

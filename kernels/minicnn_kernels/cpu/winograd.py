@@ -36,7 +36,7 @@ from minicnn_kernels.threads import get_num_threads, parallel
 BLOCK_BYTES = 5 * 2**18
 """How large V and M of a block may be: most of a core's second-level cache."""
 
-LEAST_TILES = 128
+LEAST_TILES = 8 * ROWS
 """Tiles in a block at least: all of U is read once for each block."""
 
 FEW_TILES = 224
@@ -117,7 +117,7 @@ def conv_weight(m: int, x: Array, dy: Array, *, padding: Sides, **settings: Any)
     row_v = round_up(step if by_channels else channels, lanes) + lanes
     row_m, row_u = round_up(n_filters, VECTORS * lanes), round_up(n_filters, lanes)
     block = _block(tiles if by_channels else step, points * (row_v + row_m) * x.itemsize)
-    du = _points("du", 1 if by_channels else parts, points, round_up(channels, ROWS) * row_u, x)
+    du = _points("u", 1 if by_channels else parts, points, round_up(channels, ROWS) * row_u, x)
     v = _points("v", parts, points, block * row_v, x)
     product = _points("m", parts, points, block * row_m, x)
     parallel(
@@ -148,7 +148,7 @@ def _convolve(x: Array, w: Array, turned: bool, cut: Tiling) -> Array:
         group = GROUP_BYTES // x.itemsize
         chunk = min(channels, PART_BYTES // (points * GROUP_BYTES))
     step = _share(n_filters if few else tiles, points * tiles * channels * n_filters)
-    step = round_up(step, group if few else ROWS)
+    step = round_up(step, lanes if few else ROWS)
     parts = -(-(n_filters if few else tiles) // step)
     row_v, row_m = round_up(channels, lanes) + lanes, min(group, round_up(n_filters, lanes))
     block = tiles if few else _block(step, points * (row_v + row_m) * x.itemsize)
@@ -345,8 +345,9 @@ def _transform_panels(begin, end, m, w, turned, channels, n_filters, u):
 def _transform_filters(m, w, turned, channels, n_filters, c0, deep, o0, wide, u, u_step, at_u):
     """U = G g G^T for some channels and filters: u[point, panel, c, o]."""
     lanes, panel = VECTOR_BYTES // w.itemsize, tile_columns(w)
-    taps = np.zeros(CHUNK * 9 * panel, w.dtype)
+    taps = np.zeros((CHUNK * 9 + lanes) * panel, w.dtype)
     first, tap = (8 * panel, -panel) if turned else (0, panel)
+    whole = -(-9 // lanes) * lanes  # squares are transposed fast; what is too much is overwritten
     for o in range(0, wide, panel):
         columns = min(panel, wide - o)
         for c in range(0, deep, CHUNK):
@@ -354,7 +355,8 @@ def _transform_filters(m, w, turned, channels, n_filters, c0, deep, o0, wide, u,
             if turned:
                 for k in range(chunk):
                     start = ((c0 + c + k) * n_filters + o0 + o) * 9
-                    _transpose(w, start, 9, columns, 9, taps, k * 9 * panel, panel)
+                    read = whole if start + columns * 9 + whole <= w.size else 9
+                    _transpose(w, start, 9, columns, read, taps, k * 9 * panel, panel)
             else:
                 start = ((o0 + o) * channels + c0 + c) * 9
                 _transpose(w, start, channels * 9, columns, chunk * 9, taps, 0, panel)

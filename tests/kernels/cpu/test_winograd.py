@@ -22,6 +22,7 @@ SIZES = [
     {"size": (3, 3), "padding": (0, 0), "channels": 1, "filters": 1, "images": 1},
     {"size": (2, 5), "padding": (3, 4)},
     {"size": (6, 6), "channels": 130, "filters": 90},  # few tiles: filters in groups
+    {"size": (6, 6), "channels": 20, "filters": 230},
     {"size": (6, 6), "channels": 200, "filters": 20},  # sums shared by channels
     {"size": (40, 33), "channels": 20, "filters": 70},  # several blocks of tiles
 ]
