@@ -7,7 +7,7 @@ same text gives an expression, and `minicnn_kernels.cpu.pointwise` makes one loo
 >>> import numpy as np
 >>> x = Lazy.of(np.ones(3, np.float32))
 >>> print((1 - x * x).node)
-(1.0 - (x * x))
+(1 - (x * x))
 
 What a Lazy array cannot note makes it compute itself and go on as an ordinary array.  So recording
 decides how fast a result comes, never what it is.
