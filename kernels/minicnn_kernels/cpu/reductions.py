@@ -97,7 +97,8 @@ def reduce_columns(begin: int, end: int, what: int, x: Array, y: Array) -> None:
     for part in range(begin, end):
         p, chunk = part // y.shape[1], part % y.shape[1]
         rows = x[p][chunk * ROWS : (chunk + 1) * ROWS]
-        columns[:] = rows[0]
+        for i in range(columns.size):  # `columns[:] = rows[0]` takes two seconds to compile
+            columns[i] = rows[0, i]
         for k in range(1, rows.shape[0]):
             row = rows[k]
             for i in range(row.size):
