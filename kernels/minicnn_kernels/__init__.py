@@ -10,7 +10,7 @@ from minicnn_kernels.reference import depthwise as _depthwise  # noqa: F401 - it
 from minicnn_kernels.reference import fft as _fft  # noqa: F401 - likewise
 from minicnn_kernels.reference import winograd as _winograd  # noqa: F401 - likewise
 from minicnn_kernels.reference.convolution import conv, conv_bias, conv_input, conv_weight
-from minicnn_kernels.reference.gather import add_along, add_lines, take_along
+from minicnn_kernels.reference.gather import add_along, add_lines, take_along, take_lines
 from minicnn_kernels.reference.normalization import (
     Moments,
     no_moments,
@@ -83,6 +83,7 @@ __all__ = [
     "softmax_gradient",
     "spread_samples",
     "take_along",
+    "take_lines",
     "take_winners",
     "total",
     "use_algorithms",

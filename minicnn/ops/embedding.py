@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.indexing import index_sum
 
@@ -13,7 +14,8 @@ from minicnn.ops.indexing import index_sum
 @differentiable
 def embed(weight: Array, /, positions: Array, share: Array | None = None) -> Array:
     """y[..,d] = weight[positions[..],d]; of each dy[..] its row receives the part share[..]."""
-    return weight[positions]
+    rows = kernels.take_lines(weight, positions.reshape(-1), dim=0)
+    return rows.reshape(*positions.shape, *weight.shape[1:])
 
 
 @embed.gradient(saves="")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,13 @@ VALUES_A_PART = 2**15
 
 
 @jit(inline=True)
-def columns(part: int, parts: int, size: int) -> tuple[int, int, int]:
-    """Return i and the range of k of one part, when each i is cut into `parts` ranges of k."""
+def columns(part: int, parts: int, size: int) -> tuple[int, Any, Any]:
+    """Return i and the range of k of one part, when each i is cut into `parts` ranges of k.
+
+    The bounds are unsigned: an index that cannot be negative leaves a loop fit for vectors.
+    """
     i, cut = part // parts, part % parts
-    return i, size * cut // parts, size * (cut + 1) // parts
+    return i, np.uintp(size * cut // parts), np.uintp(size * (cut + 1) // parts)
 
 
 @jit()
@@ -32,6 +36,16 @@ def _take_along(begin: int, end: int, parts: int, y: Array, x: Array, chosen: Ar
         for j in range(y.shape[1]):
             for k in range(first, last):
                 y[i, j, k] = x[i, chosen[i, j, k], k]
+
+
+@jit()
+def _take_lines(begin: int, end: int, parts: int, y: Array, x: Array, chosen: Array) -> None:
+    for part in range(begin, end):
+        i, first, last = columns(part, parts, y.shape[2])
+        for j in range(y.shape[1]):
+            n = chosen[j]
+            for k in range(first, last):
+                y[i, j, k] = x[i, n, k]
 
 
 @jit()
@@ -56,18 +70,29 @@ def _add_lines(begin: int, end: int, parts: int, y: Array, values: Array, chosen
 def take_along(x: Array, chosen: Array, *, dim: int) -> Array:
     """y[i,j] = x[chosen[i,j],j] (dim 0), the columns j shared out among the threads."""
     y = np.empty(chosen.shape, x.dtype)
-    for_columns(_take_along, seen(y, dim), seen(x, dim), seen(chosen, dim))
+    work = seen(chosen, dim)
+    for_columns(_take_along, work, seen(y, dim), seen(x, dim), work)
+    return y
+
+
+def take_lines(x: Array, chosen: Array, *, dim: int) -> Array:
+    """y[i,j,k] = x[i,chosen[j],k] (dim 1), the columns i, k shared out among the threads."""
+    y = np.empty((*x.shape[:dim], len(chosen), *x.shape[dim + 1 :]), x.dtype)
+    lines = seen(y, dim)
+    for_columns(_take_lines, lines, lines, seen(x, dim), np.ascontiguousarray(chosen))
     return y
 
 
 def add_along(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
     """y[chosen[i,j],j] += values[i,j] (dim 0), each column j by one thread."""
-    for_columns(_add_along, seen(y, dim), seen(values, dim), seen(chosen, dim))
+    work = seen(values, dim)
+    for_columns(_add_along, work, seen(y, dim), work, seen(chosen, dim))
 
 
 def add_lines(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
     """y[i,chosen[j],k] += values[i,j,k] (dim 1), each column i, k by one thread."""
-    for_columns(_add_lines, seen(y, dim), seen(values, dim), np.ascontiguousarray(chosen))
+    work = seen(values, dim)
+    for_columns(_add_lines, work, seen(y, dim), work, np.ascontiguousarray(chosen))
 
 
 def seen(x: Array, dim: int) -> Array:
@@ -76,11 +101,13 @@ def seen(x: Array, dim: int) -> Array:
     return np.ascontiguousarray(x).reshape(shape)
 
 
-def for_columns(kernel: Callable[..., None], y: Array, other: Array, chosen: Array) -> None:
-    """Run a kernel for all columns of y; where I is small, K is cut into parts."""
+def for_columns(kernel: Callable[..., None], work: Array, y: Array, *arrays: Array) -> None:
+    """Run a kernel for all columns; where I is small, K is cut into parts.
+
+    `work` is the array that has one value for each step of the kernel.
+    """
     count, _, size = y.shape
     threads = get_num_threads()
     parts = 1 if count >= 4 * threads else max(1, min(threads, size // 16))
-    values_a_part = chosen.size if chosen.ndim == 3 else other.size
-    grain = 1 + VALUES_A_PART * count * parts // max(1, values_a_part)
-    parallel(kernel, count * parts, parts, y, other, chosen, grain=grain)
+    grain = 1 + VALUES_A_PART * count * parts // max(1, work.size)
+    parallel(kernel, count * parts, parts, y, *arrays, grain=grain)

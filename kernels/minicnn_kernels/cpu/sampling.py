@@ -29,7 +29,7 @@ def _spread_samples(begin: int, end: int, dx: Array, dy: Array, w: Array, pixels
         for k in range(pixels.shape[0]):
             pixel, weight = pixels[k, p], w[k, p]
             if pixel >= 0:
-                for c in range(begin, end):
+                for c in range(np.uintp(begin), np.uintp(end)):  # unsigned: fit for vectors
                     dx[pixel, c] += weight * dy[p, c]
 
 

@@ -11,6 +11,7 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.registry import Kernel
 
 take_along = Kernel("take_along")
+take_lines = Kernel("take_lines")
 add_along = Kernel("add_along")
 add_lines = Kernel("add_lines")
 
@@ -19,6 +20,12 @@ add_lines = Kernel("add_lines")
 def take_along_numpy(x: Array, chosen: Array, *, dim: int) -> Array:
     """y[i,j] = x[chosen[i,j],j] (dim 0); `chosen` may be smaller than x in other dimensions."""
     return np.take_along_axis(x[within(chosen.shape, dim)], chosen, dim)
+
+
+@take_lines.algorithm("numpy", cost=lambda x, chosen, dim: 1)
+def take_lines_numpy(x: Array, chosen: Array, *, dim: int) -> Array:
+    """y[i,j,k] = x[i,chosen[j],k] (dim 1)."""
+    return x.take(chosen, dim)
 
 
 @add_along.algorithm("numpy", cost=lambda y, values, chosen, dim: 12 * chosen.size)
@@ -74,12 +81,24 @@ def _fits(x: Array, chosen: Array, dim: int) -> bool:
     return chosen.size >= ENOUGH and x.dtype in COMPILED and chosen.shape == sizes
 
 
+def _serves_lines(x: Array, chosen: Array, *, dim: int) -> bool:
+    values = x.size // max(1, x.shape[dim]) * chosen.size
+    return values >= ENOUGH and x.dtype in COMPILED and x.flags.c_contiguous
+
+
 take_along.compiled(
     "columns",
     "gather.take_along",
     "y[i,j] = x[chosen[i,j],j] (dim 0), the columns j shared out among the threads.",
     cost=lambda x, chosen, dim: chosen.size,
     serves=_fits,
+)
+take_lines.compiled(
+    "columns",
+    "gather.take_lines",
+    "y[i,j,k] = x[i,chosen[j],k] (dim 1), the columns i, k shared out among the threads.",
+    cost=lambda x, chosen, dim: 0.5,
+    serves=_serves_lines,
 )
 add_along.compiled(
     "columns",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn_kernels import add_along, add_lines, take_along, threads
+from minicnn_kernels import add_along, add_lines, take_along, take_lines, threads
 
 gather = pytest.importorskip("minicnn_kernels.cpu.gather", reason="Numba is not installed")
 
@@ -49,8 +49,12 @@ def test_taking_and_adding_along_a_dimension(rng, shape, dim, layout, dtype):
 @each_dtype
 @each_layout
 @pytest.mark.parametrize(("shape", "dim"), CASES)
-def test_adding_lines(rng, shape, dim, layout, dtype):
+def test_taking_and_adding_lines(rng, shape, dim, layout, dtype):
     chosen = layout(rng.integers(0, shape[dim], 7))
+    x = layout(rng.normal(size=shape).astype(dtype))
+    y = gather.take_lines(x, chosen, dim=dim)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, take_lines(x, chosen, dim=dim, algorithm="numpy"))
     values = layout(rng.normal(size=(*shape[:dim], 7, *shape[dim + 1 :])).astype(dtype))
     found, expected = (np.ones(shape, dtype) for _ in range(2))
     gather.add_lines(found, values, chosen, dim=dim)
@@ -66,6 +70,7 @@ def test_nothing_to_do():
     gather.add_lines(y, np.ones((0, 3)), chosen[:, 0], dim=0)
     assert (y == 1).all()
     assert gather.take_along(np.ones((0, 3)), np.zeros((0, 2), int), dim=1).shape == (0, 2)
+    assert gather.take_lines(np.ones((4, 3)), chosen[:, 0], dim=0).shape == (0, 3)
 
 
 def test_large_arrays_are_compiled(rng):
@@ -74,4 +79,7 @@ def test_large_arrays_are_compiled(rng):
     assert take_along.choose(x, chosen, dim=0).name == "columns"
     assert add_along.choose(x, x, chosen, dim=0).name == "columns"
     assert add_lines.choose(x, x, chosen[:, 0], dim=0).name == "columns"
+    assert take_lines.choose(x, chosen[:, 0], dim=0).name == "columns"
+    assert take_lines.choose(x, chosen[:3, 0], dim=0).name == "numpy"
+    assert take_lines.choose(x.T, chosen[:, 0], dim=1).name == "numpy"
     assert add_lines.choose(x.astype(int), x, chosen[:, 0], dim=0).name == "numpy"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn_kernels import add_along, add_lines, take_along
+from minicnn_kernels import add_along, add_lines, take_along, take_lines
 from minicnn_kernels.reference.gather import turns, within
 
 SHAPES = [(4,), (3, 5), (2, 3, 4), (1, 6, 1), (2, 0, 3), (0, 3)]
@@ -30,6 +30,14 @@ def test_take_along(rng, shape, dim):
     assert y.shape == chosen.shape
     for where in np.ndindex(chosen.shape):
         assert y[where] == x[place(where, dim, chosen[where])]
+
+
+@pytest.mark.parametrize(("shape", "dim"), dims())
+def test_take_lines(rng, shape, dim):
+    x, chosen = rng.normal(size=shape), rng.integers(0, max(shape[dim], 1), 7 * (shape[dim] > 0))
+    y = take_lines(x, chosen, dim=dim, algorithm="numpy")
+    for j, position in enumerate(chosen):
+        np.testing.assert_array_equal(y.take(j, dim), x.take(position, dim))
 
 
 @pytest.mark.parametrize(("shape", "dim"), dims())
