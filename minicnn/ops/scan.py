@@ -184,7 +184,7 @@ def _running_extreme(op: str, better: Any, input: Any, dim: int) -> ValuesAndInd
     is_new = (values == accumulated(better, values, position)) | (values != values)  # or NaN
     steps = np.arange(input.shape[position]).reshape(-1, *[1] * (input.ndim - position - 1))
     indices = accumulated(np.maximum, np.where(is_new, steps, 0), position)
-    chosen = values_at(input, Along(indices, position))
+    chosen = values_at(input, Along(indices.copy(), position))
     return ValuesAndIndices(chosen, Tensor(indices))
 
 

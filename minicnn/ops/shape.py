@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -388,8 +389,7 @@ def split(
     sizes = integers("split", "a size", tuple(sizes))
     if sum(sizes) != total or min(sizes, default=0) < 0:
         raise ShapeError(f"split: sizes {list(sizes)} must add up to {total} (dimension {dim})")
-    ends = np.cumsum(sizes).tolist()
-    bounds = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
+    bounds = [(end - n, end) for n, end in zip(sizes, accumulate(sizes), strict=True)]
     return slices("split", tensor, dim, bounds)
 
 

@@ -69,7 +69,8 @@ def _order(x: Array, dim: int, descending: bool) -> Array:
 def _taken(x: Any, dim: int, indices: Array) -> ValuesAndIndices:
     if x.ndim == 0:
         return ValuesAndIndices(gather(x, 0, indices), Tensor(indices))
-    return ValuesAndIndices(values_at(x, Along(indices, dim)), Tensor(indices))
+    # the caller may change the indices that are returned; the gradient needs those of now
+    return ValuesAndIndices(values_at(x, Along(indices.copy(), dim)), Tensor(indices))
 
 
 def topk(

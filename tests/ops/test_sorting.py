@@ -125,3 +125,12 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+@pytest.mark.parametrize("find", [minicnn.sort, lambda x: minicnn.topk(x, 3)], ids=["sort", "topk"])
+def test_indices_may_be_changed_before_backward(find):
+    x = minicnn.tensor(np.arange(40000.0)[::-1].copy(), requires_grad=True)
+    values, indices = find(x)
+    indices += 10**6
+    values.sum().backward()
+    assert x.grad.array.sum() == len(values)
