@@ -47,12 +47,15 @@ def path_scores(emitted: Array, symbols: Array) -> Array:
     skip_cost[:, 2:][symbols[:, 2:] == symbols[:, :-2]] = -np.inf
     scores = np.full((steps, batch, 2 + places), -np.inf)  # two places before the first
     scores[0, :, 2:4] = emitted[0, :, :2]
+    ways = np.empty((3, batch, places))
+    relative = np.empty(ways.shape, emitted.dtype)
     for before, now, probability in zip(scores[:-1], scores[1:], emitted[1:], strict=True):
-        stay, go_on, skip = before[:, 2:], before[:, 1:-1], before[:, :-2] + skip_cost
-        ways = np.stack([stay, go_on, skip])
-        highest = np.maximum(ways.max(axis=0), LOWEST)
-        relative = np.exp((ways - highest).astype(emitted.dtype, copy=False))
-        now[:, 2:] = np.log(relative.sum(axis=0)) + highest + probability
+        ways[0], ways[1] = before[:, 2:], before[:, 1:-1]  # stay, go on, skip
+        np.add(before[:, :-2], skip_cost, out=ways[2])
+        highest = np.maximum.reduce(ways, initial=LOWEST)
+        np.subtract(ways, highest, out=relative, casting="same_kind")
+        np.exp(relative, out=relative)
+        np.add(np.log(relative.sum(axis=0)) + highest, probability, out=now[:, 2:])
     return scores[:, :, 2:]
 
 

@@ -211,6 +211,8 @@ def _class_weights(op: str, weight: Any, input: Any, dim: int) -> Array | None:
 def _of_label(input: Any, labels: Labels, dim: int) -> Any:
     """Return input[n,t,..], t the class of sample n."""
     shape = labels.classes.shape
+    if len(shape) == 1:
+        return values_at(input, (np.arange(shape[0]), labels.classes))
     column = labels.classes.reshape(*shape[:dim], 1, *shape[dim:])
     return view_as(values_at(input, Along(column, dim)), shape)
 
