@@ -39,13 +39,12 @@ def _take_along(begin: int, end: int, parts: int, y: Array, x: Array, chosen: Ar
 
 
 @jit()
-def _take_lines(begin: int, end: int, parts: int, y: Array, x: Array, chosen: Array) -> None:
-    for part in range(begin, end):
-        i, first, last = columns(part, parts, y.shape[2])
-        for j in range(y.shape[1]):
-            n = chosen[j]
-            for k in range(first, last):
-                y[i, j, k] = x[i, n, k]
+def _take_lines(begin: int, end: int, y: Array, x: Array, chosen: Array) -> None:
+    for line in range(begin, end):
+        i, j = line // y.shape[1], line % y.shape[1]
+        n = chosen[j]
+        for k in range(y.shape[2]):
+            y[i, j, k] = x[i, n, k]
 
 
 @jit()
@@ -76,10 +75,12 @@ def take_along(x: Array, chosen: Array, *, dim: int) -> Array:
 
 
 def take_lines(x: Array, chosen: Array, *, dim: int) -> Array:
-    """y[i,j,k] = x[i,chosen[j],k] (dim 1), the columns i, k shared out among the threads."""
+    """y[i,j,k] = x[i,chosen[j],k] (dim 1), the lines i, j shared out among the threads."""
     y = np.empty((*x.shape[:dim], len(chosen), *x.shape[dim + 1 :]), x.dtype)
     lines = seen(y, dim)
-    for_columns(_take_lines, lines, lines, seen(x, dim), np.ascontiguousarray(chosen))
+    count, size = lines.shape[0] * lines.shape[1], lines.shape[2]
+    grain = 1 + VALUES_A_PART // max(1, size)
+    parallel(_take_lines, count, lines, seen(x, dim), np.ascontiguousarray(chosen), grain=grain)
     return y
 
 

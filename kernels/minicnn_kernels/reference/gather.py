@@ -5,6 +5,8 @@ Positions are counted from the front and inside: the caller has checked them.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from minicnn_kernels.arrays import Array
@@ -83,7 +85,8 @@ def _fits(x: Array, chosen: Array, dim: int) -> bool:
 
 def _serves_lines(x: Array, chosen: Array, *, dim: int) -> bool:
     values = x.size // max(1, x.shape[dim]) * chosen.size
-    return values >= ENOUGH and x.dtype in COMPILED and x.flags.c_contiguous
+    has_lines = x.flags.c_contiguous and prod(x.shape[dim + 1 :]) >= 16
+    return has_lines and values >= ENOUGH and x.dtype in COMPILED
 
 
 take_along.compiled(
@@ -94,9 +97,9 @@ take_along.compiled(
     serves=_fits,
 )
 take_lines.compiled(
-    "columns",
+    "lines",
     "gather.take_lines",
-    "y[i,j,k] = x[i,chosen[j],k] (dim 1), the columns i, k shared out among the threads.",
+    "y[i,j,k] = x[i,chosen[j],k] (dim 1), the lines i, j shared out among the threads.",
     cost=lambda x, chosen, dim: 0.5,
     serves=_serves_lines,
 )
