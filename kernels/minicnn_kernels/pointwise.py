@@ -16,7 +16,7 @@ decides how fast a result comes, never what it is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
@@ -262,35 +262,43 @@ def one_step(name: str) -> Callable[[F], F]:
     return decorate
 
 
-def can_change_in_one_pass(arrays: Iterable[Any]) -> bool:
-    """Say whether `changes_in_one_pass` serves: large arrays of one type, alike in memory."""
-    first, *others = arrays
+def can_change_in_one_pass(*members: Sequence[Any]) -> bool:
+    """Say whether `changes_in_one_pass` serves arrays to be changed: the first members are large.
+
+    The arrays of a member lie in memory alike, and all are of one type.
+    """
+    first = members[0][0]
     return (
         type(first) is np.ndarray
         and first.size >= least_size.get()
         and has_kind(first.dtype, "f")
-        and (first.flags.c_contiguous or first.T.flags.c_contiguous)
-        and all(x.dtype == first.dtype and x.strides == first.strides for x in others)
+        and all(_are_alike(member, first.dtype) for member in members)
         and can_compile()
     )
 
 
-def changes_in_one_pass(arrays: dict[str, Array]) -> Iterator[dict[str, Any]]:
+def _are_alike(arrays: Sequence[Any], dtype: Any) -> bool:
+    first = arrays[0]
+    dense = first.flags.c_contiguous or first.T.flags.c_contiguous
+    return dense and all(x.dtype == dtype and x.strides == first.strides for x in arrays)
+
+
+def changes_in_one_pass(*members: dict[str, Array]) -> Iterator[dict[str, Any]]:
     """Give arrays to the body of a loop, which runs once and changes some of them in place.
 
-    What it does to them is recorded, and done afterwards in one pass over all of them.
+    What it does to those of the first member is recorded, and done afterwards, in one pass over
+    each, to those of all members; nothing is done if the body leaves the loop by `break`.
     """
-    lazy = {name: Lazy.of(array) for name, array in arrays.items()}
+    first = members[0]
+    lazy = {name: Lazy.of(array) for name, array in first.items()}
     yield dict(lazy)
     changed = {
-        name: lazy[name].node
-        for name, array in arrays.items()
-        if lazy[name].node.value is not array
+        name: lazy[name].node for name, array in first.items() if lazy[name].node.value is not array
     }
     if changed:
         from minicnn_kernels.cpu.pointwise import change  # only now: it imports Numba
 
-        change([arrays[name] for name in changed], list(changed.values()))
+        change(members, changed)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ class Adagrad(Optimizer):
     Paper: Duchi, Hazan, Singer 2011, JMLR 12.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -65,6 +67,8 @@ class RMSprop(Optimizer):
     Papers: Hinton 2012, lecture 6e of "Neural networks for machine learning"; Graves 2013,
     arXiv:1308.0850 (centered).
     """
+
+    elementwise = True
 
     def __init__(
         self,
@@ -122,6 +126,8 @@ class Adadelta(Optimizer):
 
     Paper: Zeiler 2012, arXiv:1212.5701, algorithm 1.
     """
+
+    elementwise = True
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class Adam(Optimizer):
     arXiv:1904.09237 (AMSGrad); Loshchilov, Hutter 2019, arXiv:1711.05101 (decoupled).
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -110,6 +112,8 @@ class Adamax(Optimizer):
     Paper: Kingma, Ba 2015, arXiv:1412.6980, algorithm 2.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -156,6 +160,8 @@ class NAdam(Optimizer):
 
     Paper: Dozat 2016, ICLR workshop, algorithm 8.
     """
+
+    elementwise = True
 
     def __init__(
         self,
@@ -215,6 +221,8 @@ class RAdam(Optimizer):
 
     Paper: Liu et al. 2020, arXiv:1908.03265, algorithm 2.
     """
+
+    elementwise = True
 
     def __init__(
         self,

@@ -19,16 +19,21 @@ BLOCK = 65_536  # values; in float32 256 KiB, so that what a formula makes on th
 
 State = dict[str, Any]
 Group = dict[str, Any]
+Member = tuple[Tensor, Array, Group]  # a parameter, its gradient, and its group
 
 
 class Optimizer:
     """Base of all optimisers; a subclass writes `update` for one parameter.
 
     Attributes:
+        elementwise: whether `update` does to each value what it would do in any other array; then
+            one recording of it serves all parameters of a group.
         param_groups: dicts with "params" and the settings (lr, momentum, ...) of those parameters.
         state: for each parameter, arrays and counters kept from step to step.
         defaults: the settings of groups that do not name their own.
     """
+
+    elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -113,16 +118,19 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad(), np.errstate(all="ignore"):  # Inf and NaN are values here
-            for parameter, gradient, group in self._gradients():
-                self.update(parameter.array, gradient, self.state[parameter], group)
-                parameter.version[0] += 1
+            for members in self._alike(self._gradients()):
+                if not self._update_together(members):
+                    for parameter, gradient, group in members:
+                        self.update(parameter.array, gradient, self.state[parameter], group)
+                for parameter, _, _ in members:
+                    parameter.version[0] += 1
         return loss
 
     def update(self, w: Array, dw: Array, state: State, group: Group) -> None:
         """Change the array w in place, given its gradient; dw itself stays as it is."""
         raise AttributeError(f"{type(self).__name__} has no update(); write one")
 
-    def _gradients(self) -> list[tuple[Tensor, Array, Group]]:
+    def _gradients(self) -> list[Member]:
         """Return the parameters that have a gradient, with it and their group."""
         found = []
         for group in self.param_groups:
@@ -132,6 +140,40 @@ class Optimizer:
                     _check_gradient(type(self).__name__, parameter.array, gradient)
                     found.append((parameter, gradient, group))
         return found
+
+    def _alike(self, members: list[Member]) -> list[list[Member]]:
+        """Put together those whose update differs in nothing but the values of arrays."""
+        if not self.elementwise:
+            return [[member] for member in members]
+        found: defaultdict[Any, list[Member]] = defaultdict(list)
+        for parameter, gradient, group in members:
+            state = self.state.get(parameter)
+            numbers = None if state is None else (*state, *_numbers_of(state).values())
+            key = (id(group), parameter.array.dtype, numbers)
+            found[key].append((parameter, gradient, group))
+        return list(found.values())
+
+    def _update_together(self, members: list[Member]) -> bool:
+        """Update several parameters by one recording of the formula; False: nothing was done."""
+        members = sorted(members, key=lambda member: -member[0].array.size)
+        states = [self.state.get(parameter) for parameter, _, _ in members]
+        if len(members) == 1 or states[0] is None:
+            return False
+        changed = [
+            {"w": parameter.array, **_arrays_of(self.state[parameter])}
+            for parameter, _, _ in members
+        ]
+        if not can_change_in_one_pass(*(list(arrays.values()) for arrays in changed)):
+            return False
+        given = ({**arrays, "dw": dw} for arrays, (_, dw, _) in zip(changed, members, strict=True))
+        for lazy in changes_in_one_pass(*given):
+            state = {**states[0], **lazy}
+            self.update(state.pop("w"), state.pop("dw"), state, members[0][2])
+            if set(state) != set(states[0]):  # it has begun to keep something new for each
+                return False
+        for parameter, _, _ in members:
+            self.state[parameter].update({k: state[k] for k in _numbers_of(states[0])})
+        return True
 
     # --- state -----------------------------------------------------------------------------
 
@@ -248,7 +290,7 @@ def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, St
     a block of values at a time, which stays in the cache.  Arrays of any strides are taken, and
     changed where they are.
     """
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    arrays = _arrays_of(state)
     if can_change_in_one_pass([w, *arrays.values()]):
         for lazy in changes_in_one_pass({"w": w, "dw": dw, **arrays}):
             yield lazy.pop("w"), lazy.pop("dw"), lazy
@@ -262,6 +304,14 @@ def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, St
     ) as pieces:
         for w_piece, dw_piece, *parts in pieces:
             yield w_piece, dw_piece, dict(zip(arrays, parts, strict=True))
+
+
+def _arrays_of(state: State) -> State:
+    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+
+
+def _numbers_of(state: State) -> State:
+    return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
 
 
 def decayed(w: Array, dw: Array, group: Group) -> Array:

@@ -20,6 +20,8 @@ class SGD(Optimizer):
     Paper: Sutskever, Martens, Dahl, Hinton 2013, ICML.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],

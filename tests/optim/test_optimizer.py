@@ -133,6 +133,54 @@ def test_formulas_in_one_pass_do_the_same(name, settings, dtype):
         np.testing.assert_allclose(value, second[key], **close)
 
 
+@every_kind
+def test_parameters_updated_together_are_as_each_alone(name, settings):
+    pytest.importorskip("numba", reason="Numba is not installed")
+
+    def trained(least):
+        draw = np.random.default_rng(3)
+        arrays = [draw.standard_normal(shape) for shape in ((6,), (7, 6), (1,), (0, 2), (2, 3, 2))]
+        parameters = [Parameter(array) for array in (*arrays, np.asfortranarray(arrays[1]))]
+        groups = [{"params": parameters[:4]}, {"params": parameters[4:], "lr": 0.5}]
+        optimizer = getattr(optim, name)(groups, **settings)
+        for step in range(4):
+            for i, p in enumerate(parameters):
+                given = minicnn.tensor(draw.standard_normal(p.shape[::-1])).T
+                p.grad = None if step == i else given  # so some are a step behind
+            before = [p.version[0] for p in parameters]
+            with record_from(least):
+                optimizer.step()
+            stepped = [p.version[0] - old for p, old in zip(parameters, before, strict=True)]
+            assert stepped == [int(p.grad is not None) for p in parameters]
+        return parameters, [optimizer.state[p] for p in parameters]
+
+    (together, states), (alone, expected) = trained(2), trained(10**9)
+    for p, q in zip(together, alone, strict=True):
+        np.testing.assert_allclose(p.array, q.array, rtol=1e-12, atol=1e-14)
+    for state, right in zip(states, expected, strict=True):
+        assert set(state) == set(right)
+        for key, value in state.items():
+            assert type(value) is type(right[key])
+            np.testing.assert_allclose(value, right[key], rtol=1e-12, atol=1e-14)
+
+
+def test_a_formula_that_begins_to_keep_something_is_done_for_each():
+    def trained(least):
+        parameters = [Parameter(np.full(n, 2.0)) for n in (5, 3)]
+        optimizer = SGD(parameters, lr=0.1)
+        for momentum in (0, 0, 0.9, 0.9):
+            optimizer.param_groups[0]["momentum"] = momentum
+            for p in parameters:
+                p.grad = minicnn.tensor(np.arange(p.array.size) + 1.0)
+            with record_from(least):
+                optimizer.step()
+        return [p.array for p in parameters]
+
+    pytest.importorskip("numba", reason="Numba is not installed")
+    for found, expected in zip(trained(2), trained(10**9), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_blocks_cover_everything_once(monkeypatch):
     monkeypatch.setattr("minicnn_kernels.pointwise.can_compile", lambda: False)
     w, m = np.zeros((300, 500)), np.zeros((300, 500))

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,19 +122,25 @@ def plan_of(node: Node, shape: Shape, inputs: tuple[Any, ...]) -> Plan | None:
     )  # fmt: skip
 
 
-def change(arrays: list[Array], nodes: list[Node]) -> None:
-    """Write the value of each expression into its array, all in one pass; they may read them all.
+def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
+    """Write the value of each expression into the array of its name, in one pass for each member.
 
-    The arrays to be changed must be dense, of one shape and laid out in memory alike.
+    The expressions are of the first member's arrays, and may read them all; for the others those of
+    the same name stand in their place.  The arrays of a member are dense and of one shape, and
+    those to be changed laid out in memory alike.
     """
-    program = Program(*(Node("array", x.dtype, value=x) for x in arrays), *nodes)
-    if arrays[0].size:
-        loop = program.loop(IN_PLACE, changed=len(arrays))
-        like = arrays[0]
-        flat = [
-            _flat(x if x.strides == like.strides else _laid_like(like, x)) for x in program.arrays
-        ]
-        parallel(loop, like.size, program.numbers, *flat, grain=GRAIN)
+    first = members[0]
+    targets = [Node("array", first[name].dtype, value=first[name]) for name in nodes]
+    program = Program(*targets, *nodes.values())
+    loop = program.loop(IN_PLACE, changed=len(nodes))
+    names = {id(array): name for name, array in first.items()}
+    read = [names[id(array)] for array in program.arrays]
+    for member in members:
+        like = member[read[0]]
+        if like.size:
+            arrays = (member[name] for name in read)
+            flat = [_flat(x if x.strides == like.strides else _laid_like(like, x)) for x in arrays]
+            parallel(loop, like.size, program.numbers, *flat, grain=GRAIN)
 
 
 # --- the text of a loop ---------------------------------------------------------------------------

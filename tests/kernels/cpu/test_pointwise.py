@@ -141,9 +141,23 @@ def test_a_change_reads_everything_before_it_writes():
     a, b, given = draw(3, 4), draw(3, 4, seed=1), draw(4, 3, seed=2).T
     x, y = a.copy(), b.copy()
     mean = lazy(lambda x, y, c: (x + y + c) / 3, x, y, given)
-    change([x, y], [(mean + Lazy.of(y)).node, (mean - Lazy.of(x)).node])
+    nodes = {"x": (mean + Lazy.of(y)).node, "y": (mean - Lazy.of(x)).node}
+    change([{"x": x, "y": y, "c": given}], nodes)
     np.testing.assert_allclose(x, (a + b + given) / 3 + b, rtol=1e-5)
     np.testing.assert_allclose(y, (a + b + given) / 3 - a, rtol=1e-5)
+
+
+def test_a_change_is_made_to_every_member():
+    first, second = draw(3, 4), np.asfortranarray(draw(5, 2, seed=1))
+    expected = second + 2 * second.T.copy().T
+    b = first.copy()
+    node = lazy(lambda x, b: x + 2 * b, first, b).node
+    change(
+        [{"x": first, "b": b}, {"x": second, "b": second.copy()}, {"x": draw(0), "b": draw(0)}],
+        {"x": node},
+    )
+    np.testing.assert_allclose(first, 3 * b, rtol=1e-6)
+    np.testing.assert_allclose(second, expected, rtol=1e-6)
 
 
 def test_what_is_changed_is_an_argument_once():
@@ -157,10 +171,10 @@ def test_what_is_changed_is_an_argument_once():
 def test_a_change_follows_the_order_of_memory():
     x, b = np.asfortranarray(draw(3, 4)), draw(3, 4, seed=1)
     expected = x + b
-    change([x], [lazy(lambda x, b: x + b, x, b).node])
+    change([{"x": x, "b": b}], {"x": lazy(lambda x, b: x + b, x, b).node})
     np.testing.assert_array_equal(x, expected)
     nothing = draw(0, 3)
-    change([nothing], [(Lazy.of(nothing) * 2).node])
+    change([{"x": nothing}], {"x": (Lazy.of(nothing) * 2).node})
 
 
 def test_large_arrays_are_divided_among_threads():
