@@ -284,9 +284,9 @@ def _workspace(like: Array) -> Array:
 def _flipped_filter_cost(
     dy: Array, w: Array, *, stride: Sides, groups: int, **settings: Any
 ) -> float:
-    """Gathering windows of dy against scattering windows of dx: compare their channels."""
-    ratio: float = dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups)
-    return ratio * im2col_input_cost(dy, w)
+    """Gathering windows of dy against scattering windows of dx, a part of the work: by channels."""
+    ratio = float(dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups))
+    return im2col_input_cost(dy, w) * (3 + ratio) / 4
 
 
 @conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
@@ -339,8 +339,8 @@ def _spread(
 # --- compiled: the windows copied into the matrix product, block by block -------------------------
 #
 # A block of results has at least half a tile of columns, 16 filters of a group; what is missing
-# is computed for nothing.  To start, and perhaps to load, compiled code costs what NumPy does with
-# a million products.
+# is computed for nothing.  Below some five million products NumPy is not much slower, and compiled
+# code need not be loaded.
 
 
 def _filled(columns: int) -> int:
@@ -351,21 +351,21 @@ def implicit_gemm_cost(x: Array, w: Array, *, groups: int, **settings: Any) -> f
     """120 products in a nanosecond, and the filters to put in order."""
     filters = max(1, len(w) // groups)
     products = forward_products(x, w, **settings)
-    return float(65_000 + products * _filled(filters) / filters / 120 + w.size / 4)
+    return float(120_000 + products * _filled(filters) / filters / 120 + w.size / 4)
 
 
 def implicit_gemm_input_cost(dy: Array, w: Array, **settings: Any) -> float:
     """As forward, with the channels as results."""
     channels = max(1, w.shape[1])
     filled = _filled(channels) / channels
-    return float(65_000 + input_products(dy, w) * filled / 120 + w.size / 4)
+    return float(120_000 + input_products(dy, w) * filled / 120 + w.size / 4)
 
 
 def implicit_gemm_weight_cost(x: Array, dy: Array, *, groups: int, **settings: Any) -> float:
     """As forward."""
     filters = max(1, dy.shape[1] // groups)
     products = weight_products(x, dy, groups=groups, **settings)
-    return float(65_000 + products * _filled(filters) / filters / 120)
+    return float(120_000 + products * _filled(filters) / filters / 120)
 
 
 def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
