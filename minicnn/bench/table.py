@@ -11,6 +11,7 @@ from minicnn.bench.peak import Roof
 from minicnn.bench.results import OK, Result
 
 NAME_WIDTH = 26
+BUSY, BUSY_SHARE = 1.3, 0.25  # median over minimum of a disturbed one; share of those to warn at
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,18 @@ def _total(group: Sequence[Result]) -> Total:
         wins=sum((result.speedup or 0) > 1 for result in rated),
         losses=sum((result.speedup or 0) < 1 for result in rated),
         worst=min(rated, key=lambda result: result.speedup or 0, default=None),
+    )
+
+
+def warning(results: Sequence[Result]) -> str:
+    """Say so if the machine was busy with something else, as the spread of the runs shows."""
+    spreads = [r.median / r.least for r in results if r.median and r.least]
+    disturbed = sum(spread > BUSY for spread in spreads)
+    if disturbed <= BUSY_SHARE * len(spreads):
+        return ""
+    return (
+        f"{disturbed} of {len(spreads)} medians lie {BUSY - 1:.0%} or more above the minimum: "
+        f"something else was running; measure again"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -232,6 +233,8 @@ def run(options: argparse.Namespace) -> int:
         stopped = True
     if len({result.problem for result in report.results}) > 1:
         print(f"\n{table.footing(report.results)}", flush=True)
+    if text := table.warning(report.results):
+        print(f"\n{text}", file=sys.stderr)
     save(options, report)
     failed = any(result.status in (WRONG, FAILED) for result in report.results)
     if old:

@@ -78,6 +78,13 @@ def test_totals_weigh_by_count_and_rate_by_layer():
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_busy_machine_is_said():
+    calm, disturbed = measured("a", 1.0, 1.0, 1.2), measured("b", 1.0, 1.4, 1.5)
+    assert table.warning([calm, calm, calm, disturbed]) == ""
+    assert table.warning([calm, disturbed]).startswith("1 of 2 medians lie 30% or more above")
+    assert table.warning([result(times=[])]) == ""
+
+
 def test_who_was_never_right_has_no_total():
     text = table.footing([result("bad", [], status="FAIL")])
     assert text.splitlines()[1].split() == ["fwd", "bad", "-", "0"]
