@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -118,7 +119,9 @@ def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
     """Say whether some array is large, and all are of the types that loops are made for."""
     least = least_size.get()
     if not any(type(value) is np.ndarray and value.size >= least for value in arrays):
-        return False
+        shapes = {value.shape for value in arrays if type(value) is np.ndarray}
+        if len(shapes) < 2 or prod(map(prod, shapes)) < least or _size(shapes) < least:
+            return False
     for value in inputs:
         if isinstance(value, np.ndarray):
             if not has_kind(value.dtype, "fb"):
@@ -126,6 +129,14 @@ def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
         elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
             return False  # already recorded, for one pass or for a second derivative
     return can_compile()
+
+
+def _size(shapes: set[Any]) -> int:
+    """Return how many values there are after broadcasting; 0 where the shapes do not fit."""
+    try:
+        return prod(np.broadcast_shapes(*shapes))
+    except ValueError:
+        return 0
 
 
 def _lazy(value: Any) -> Any:

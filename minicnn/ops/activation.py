@@ -255,6 +255,18 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
 
 
 @pointwise
+def gated(a: Array, b: Array, /) -> Array:
+    """y = a / (1 + e^-b)."""
+    return a * sigmoid(b)
+
+
+@gated.gradient(saves="a b")
+def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
+    s = sigmoid(b)
+    return lambda: dy * s, lambda: dy * a * (s * (1 - s))
+
+
+@pointwise
 def mish(x: Array, /) -> Array:
     """y = x * tanh(ln(1 + e^x))."""
     return floating(x) * tanh(softplus(x))

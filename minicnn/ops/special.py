@@ -15,10 +15,9 @@ from minicnn.errors import ArgumentError, DTypeError
 from minicnn.ops.arithmetic import clamp, where
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq, ge, le
-from minicnn.ops.elementwise import cast, cos, exp, floating, log, log1p
+from minicnn.ops.elementwise import cos, exp, floating, log, log1p
 from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
-from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.reference import special as kernels
 
 __all__ = [
@@ -162,9 +161,16 @@ def logit(input: Any, eps: float | None = None) -> Any:
 
     y = ln(x / (1 - x)); NaN outside of [0, 1], and so is the gradient
     """
-    x = input if is_floating(input.dtype) else cast(input, np.float32)
-    if eps is None:
-        x = where(ge(x, 0) & le(x, 1), x, np.nan)
-    else:
-        x = clamp(x, eps, 1 - eps)
-    return log(x) - log1p(-x)
+    return log_odds(input if eps is None else clamp(input, eps, 1 - eps))
+
+
+@pointwise
+def log_odds(x: Array, /) -> Array:
+    """y = ln(x / (1 - x)); NaN outside of [0, 1]."""
+    x = floating(x)
+    return np.where((x >= 0) & (x <= 1), log(x) - log1p(-x), np.nan)
+
+
+@log_odds.gradient(saves="x")
+def _(dy: Array, y: Array, x: Array) -> Gradients:
+    return lambda: where(ge(x, 0) & le(x, 1), dy / (x * (1 - x)), np.nan)

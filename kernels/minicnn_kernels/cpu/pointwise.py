@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu import mathematics
@@ -331,7 +332,7 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     order = _order(y)
     last = next((axis for axis in reversed(order) if y.shape[axis] > 1), None)
     for k, x in enumerate(arrays):
-        arrays[k] = x if _is_dense(x) else x.copy(order="K")
+        arrays[k] = x if _is_forward(x) else x.copy(order="K")
         if last is not None and _strides(arrays[k], y)[last] > 1:
             arrays[k] = _laid_like(y, x)
     sides = _joined(y, arrays, order)
@@ -372,14 +373,17 @@ def _order(x: Array) -> list[int]:
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
-def _is_dense(x: Array) -> bool:
-    """Say whether the values lie in memory one after the other, whatever the order of axes."""
-    return bool(x.flags.c_contiguous or x.transpose(_order(x)).flags.c_contiguous)
+def _is_forward(x: Array) -> bool:
+    """Say whether every axis goes forward in memory, by whole values; there may be gaps."""
+    return all(stride >= 0 and stride % x.itemsize == 0 for stride in x.strides)
 
 
 def _flat(x: Array) -> Array:
-    """See the values of a dense array in the order of memory."""
-    return x.reshape(-1) if x.flags.c_contiguous else x.transpose(_order(x)).reshape(-1)
+    """See the memory from the first value to the last; for a dense array, that is all values."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
+    length = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) // x.itemsize
+    return as_strided(x, (length,), (x.itemsize,), writeable=x.flags.writeable)
 
 
 def _strides(x: Array, y: Array) -> Shape:

@@ -310,9 +310,9 @@ def _polygamma(n: int, x: Array) -> Array:
     cotangent = np.polynomial.Polynomial([0, 1])  # its derivatives are polynomials of itself
     for _ in range(n):
         cotangent = -math.pi * np.polynomial.Polynomial([1, 0, 1]) * cotangent.deriv()
-    reflected = -math.pi * cotangent(_cotangent(x)) - sign * y
-    pole = (x <= 0) & (x == np.rint(x))
-    return np.select([pole, x < 0], [sign * np.inf, reflected], y)
+    below = x < 0
+    y[below] = -math.pi * cotangent(_cotangent(x[below])) - sign * y[below]
+    return np.where((x <= 0) & (x == np.rint(x)), sign * np.inf, y)
 
 
 def _zeta(s: int, x: Array) -> Array:

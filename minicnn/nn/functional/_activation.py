@@ -269,7 +269,7 @@ def glu(input: Any, dim: int = -1) -> Any:
     if input.ndim == 0 or input.shape[along] % 2:
         raise ShapeError(f"glu: dimension {dim} of {input.shape} must have an even size to halve")
     value, gate = chunk(input, 2, along)
-    return value * activation.sigmoid(gate)
+    return activation.gated(value, gate)
 
 
 def maxout(input: Any, pieces: int, dim: int = 1) -> Any:

@@ -26,7 +26,7 @@ ROWS = [
     both("xlogy", "rows and columns", lambda m, a, b: a.xlogy(b), (2, 1), positive(3)),
     both("xlogy", "number", lambda m, x: m.xlogy(2.5, x), positive(2, 3)),
     both("xlogy", "of a number", lambda m, x: m.xlogy(x, 2.5), (2, 3)),
-    both("log", "logit", lambda m, x: m.logit(x / 5 + 0.5), (2, 3)),
+    both("log_odds", "logit", lambda m, x: m.logit(x / 5 + 0.5), (2, 3)),
     both("limit", "logit with bounds", lambda m, x: m.logit(x / 3 + 0.5, eps=0.1), (3, 4)),
 ]
 
