@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.bench.timing import settle
+
 MODELS = {"lenet5": 64, "alexnet": 8, "vgg16": 8, "googlenet": 8, "resnet18": 8, "resnet50": 8}
 WORK = {"train": None, "infer1": 1, "infer8": 8}  # and the batch; that of training is the model's
 CONTENDERS = {"minicnn": "minicnn", "torch": "NCHW", "torch-cl": "channels_last"}
@@ -125,6 +127,7 @@ def work_on(contender: str, model: str, work: str) -> None:
     step()
     first = time.perf_counter() - started
     step()
+    settle()
     print(json.dumps({"memory": peak() - before, "first": first}), flush=True)
     for _ in sys.stdin:
         times: list[float] = []
@@ -132,6 +135,7 @@ def work_on(contender: str, model: str, work: str) -> None:
             started = time.perf_counter()
             step()
             times.append(time.perf_counter() - started)
+        settle()
         print(json.dumps(times), flush=True)
 
 
