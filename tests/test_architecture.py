@@ -35,7 +35,7 @@ ORDER = [
         "minicnn_kernels.expression",
     ],
     ["minicnn_kernels.cpu"],
-    ["minicnn_kernels.pointwise"],
+    ["minicnn_kernels.pointwise", "minicnn_kernels.products"],
     ["minicnn_kernels.one_pass"],
     ["minicnn_kernels.reference"],
     ["minicnn_kernels"],
