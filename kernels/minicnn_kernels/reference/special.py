@@ -312,7 +312,8 @@ def _polygamma(n: int, x: Array) -> Array:
         cotangent = -math.pi * np.polynomial.Polynomial([1, 0, 1]) * cotangent.deriv()
     below = x < 0
     y[below] = -math.pi * cotangent(_cotangent(x[below])) - sign * y[below]
-    return np.where((x <= 0) & (x == np.rint(x)), sign * np.inf, y)
+    y[(x <= 0) & (x == np.rint(x))] = sign * np.inf
+    return y
 
 
 def _zeta(s: int, x: Array) -> Array:
