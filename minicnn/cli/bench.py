@@ -226,11 +226,11 @@ def run(options: argparse.Namespace) -> int:
     plan, works = checked(options), chosen_works(options)
     old = compare.load(options.compare) if options.compare else None
     report = Report(options.kind)
-    stopped = False
+    stopped: BaseException | None = None
     try:
         measure(plan, works, options, report)
-    except KeyboardInterrupt:
-        stopped = True
+    except BaseException as error:  # what was measured is printed and written all the same
+        stopped = error
     if len({result.problem for result in report.results}) > 1:
         print(f"\n{table.footing(report.results)}", flush=True)
     if text := table.warning(report.results):
@@ -242,7 +242,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"\n{text}")
         failed |= worse
     if stopped:
-        raise KeyboardInterrupt
+        raise stopped
     return int(failed)
 
 

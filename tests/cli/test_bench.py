@@ -14,6 +14,7 @@ import pytest
 from minicnn import cli
 from minicnn.bench import peak, session
 from minicnn.bench.peak import Roof
+from minicnn.bench.worker import WorkerError
 from minicnn.cli import bench
 from minicnn_kernels import conv, threads
 
@@ -96,18 +97,21 @@ def test_an_older_measurement_decides_the_exit_code(tmp_path, capsys):
     assert "1 of 1 measured before as well" in capsys.readouterr().out
 
 
-def test_ctrl_c_keeps_what_was_measured(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (WorkerError("it has ended"), 1)]
+)
+def test_what_was_measured_is_kept(error, code, tmp_path, monkeypatch, capsys):
     file = tmp_path / "new.json"
     compete, works = session.compete, []
 
     def stopping(work, *others):
         works.append(work)
         if len(works) == 2:
-            raise KeyboardInterrupt
+            raise error
         return compete(work, *others)
 
     monkeypatch.setattr(session, "compete", stopping)
-    assert cli.main((*TINY, "--dir", "fwd,bwd_d", "--json", str(file))) == 130
+    assert cli.main((*TINY, "--dir", "fwd,bwd_d", "--json", str(file))) == code
     assert [r["direction"] for r in json.loads(file.read_text())["results"]] == ["fwd"]
     assert "tiny" in capsys.readouterr().out
 
