@@ -10,6 +10,9 @@ import pytest
 import minicnn
 from minicnn import cli
 from minicnn.cli import info
+from minicnn_kernels.registry import can_compile
+
+needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
 
 
 def test_info(capsys):
@@ -25,8 +28,10 @@ def test_a_package_that_is_missing(capsys, monkeypatch):
     assert "not installed (not needed)" in capsys.readouterr().out
 
 
+@needs_numba
 def test_compiled_kernels(monkeypatch, tmp_path):
-    jit = pytest.importorskip("minicnn_kernels.cpu.jit", reason="Numba is not installed")
+    from minicnn_kernels.cpu import jit
+
     (tmp_path / "kernel.nbc").write_bytes(bytes(3 * 2**20))
     monkeypatch.setattr(jit, "cache_folder", lambda: tmp_path)
     assert f"1 files of 3.0 MiB in {tmp_path}" in info.kernels()

@@ -8,10 +8,13 @@ import pytest
 import minicnn
 from minicnn import cli
 from minicnn.cli import warmup
+from minicnn_kernels.registry import can_compile
+
+needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
 
 
+@needs_numba
 def test_every_step_trains_and_uses_a_network(monkeypatch, capsys):
-    pytest.importorskip("numba", reason="Numba is not installed")
     done = []
     steps = {name: lambda name=name: done.append(name) for name in warmup.STEPS}
     monkeypatch.setattr(warmup, "STEPS", steps)
@@ -37,8 +40,10 @@ def test_without_numba_there_is_nothing_to_do(monkeypatch, capsys):
     assert "nothing to compile" in capsys.readouterr().out
 
 
+@needs_numba
 def test_without_a_folder_it_says_so(monkeypatch, capsys):
-    jit = pytest.importorskip("minicnn_kernels.cpu.jit", reason="Numba is not installed")
+    from minicnn_kernels.cpu import jit
+
     monkeypatch.setattr(jit, "cache_folder", lambda: None)
     monkeypatch.setattr(warmup, "STEPS", {})
     assert cli.main(("warmup",)) == 0

@@ -15,6 +15,9 @@ from minicnn.nn import Parameter
 from minicnn.optim import SGD, Adam, Optimizer
 from minicnn.optim import optimizer as module
 from minicnn_kernels.pointwise import record_from
+from minicnn_kernels.registry import can_compile
+
+needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
 
 KINDS = {
     "SGD": {"momentum": 0.9, "dampening": 0.5},
@@ -111,10 +114,10 @@ def test_memory_of_any_strides_and_blocks_of_any_size(name, settings, monkeypatc
             np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-9)
 
 
+@needs_numba
 @every_kind
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_formulas_in_one_pass_do_the_same(name, settings, dtype):
-    pytest.importorskip("numba", reason="Numba is not installed")
     draw = np.random.default_rng(2)
     start = draw.standard_normal((7, 6)).astype(dtype)
     parameters = [Parameter(start.copy()), Parameter(start.copy())]
@@ -133,10 +136,9 @@ def test_formulas_in_one_pass_do_the_same(name, settings, dtype):
         np.testing.assert_allclose(value, second[key], **close)
 
 
+@needs_numba
 @every_kind
 def test_parameters_updated_together_are_as_each_alone(name, settings):
-    pytest.importorskip("numba", reason="Numba is not installed")
-
     def trained(least):
         draw = np.random.default_rng(3)
         arrays = [draw.standard_normal(shape) for shape in ((6,), (7, 6), (1,), (0, 2), (2, 3, 2))]
@@ -164,6 +166,7 @@ def test_parameters_updated_together_are_as_each_alone(name, settings):
             np.testing.assert_allclose(value, right[key], rtol=1e-12, atol=1e-14)
 
 
+@needs_numba
 def test_a_formula_that_begins_to_keep_something_is_done_for_each():
     def trained(least):
         parameters = [Parameter(np.full(n, 2.0)) for n in (5, 3)]
@@ -176,7 +179,6 @@ def test_a_formula_that_begins_to_keep_something_is_done_for_each():
                 optimizer.step()
         return [p.array for p in parameters]
 
-    pytest.importorskip("numba", reason="Numba is not installed")
     for found, expected in zip(trained(2), trained(10**9), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 

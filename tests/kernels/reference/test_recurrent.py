@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from minicnn_kernels import gru_step, gru_step_gradients, lstm_step, lstm_step_gradients
+from minicnn_kernels.registry import can_compile
+
+needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
 
 
 def draw(*shape, seed=0):
@@ -68,8 +71,8 @@ def test_saturated_gates_are_0_and_1():
     np.testing.assert_allclose(h, np.tanh(0.5), rtol=1e-6)
 
 
+@needs_numba
 def test_large_states_are_compiled():
-    pytest.importorskip("numba", reason="Numba is not installed")
     a, c = np.zeros((32, 1024), np.float32), np.zeros((32, 256), np.float32)
     assert lstm_step.choose(a, c).name == lstm_step_gradients.choose(a, c, c, c).name == "one_loop"
     assert lstm_step.choose(a[:2], c[:2]).name == "numpy"

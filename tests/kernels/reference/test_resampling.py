@@ -7,6 +7,9 @@ import pytest
 
 from minicnn_kernels import weighted_sums
 from minicnn_kernels.reference import resampling
+from minicnn_kernels.registry import can_compile
+
+needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
 
 PLACES, WEIGHTS = np.array([[0, 2, 1, 3, 3], [1, 2, 0, 0, 3]]), np.arange(10.0).reshape(2, 5)
 
@@ -32,8 +35,8 @@ def test_a_sum_of_nothing_is_0():
     np.testing.assert_array_equal(y, np.zeros((2, 5)))
 
 
+@needs_numba
 def test_large_arrays_are_compiled():
-    pytest.importorskip("numba", reason="Numba is not installed")
     weights = WEIGHTS.astype(np.float32)
     assert weighted_sums.choose(
         np.ones((8000, 4), np.float32), PLACES, weights, dim=1
