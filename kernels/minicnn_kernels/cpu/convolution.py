@@ -396,6 +396,18 @@ def _finish(y, at, step, rows, columns, bias, first, relu):
                 line[j] = line[j] if line[j] > zero or line[j] != line[j] else zero
 
 
+def finish(y: Array, bias: Array, relu: bool) -> None:
+    """Add the bias to results that lie channels last, in place, and set negative ones to 0."""
+    flat = np.moveaxis(y, 1, -1).reshape(-1)
+    grain = 1 + 2**16 // bias.size
+    parallel(_finish_pixels, y.size // bias.size, flat, bias, relu, grain=grain)
+
+
+@jit()
+def _finish_pixels(begin, end, y, bias, relu):
+    _finish(y, begin * bias.size, bias.size, end - begin, bias.size, bias, 0, relu)
+
+
 @jit()
 def _scatter(block, rows, columns, y, offset, places, results, row):
     """Copy results, row by row, to where they lie in y."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import product
 from math import prod
 from typing import Any
@@ -22,11 +23,15 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.registry import Kernel, can_compile
 
 conv = Kernel("conv")
 conv_input = Kernel("conv_input")
 conv_weight = Kernel("conv_weight")
+
+
+LARGE = 2**18
+"""Results worth a compiled pass for the bias: NumPy starts anew for the channels of each pixel."""
 
 
 def conv_bias(x: Array, w: Array, b: Array, *, relu: bool = False, **settings: Any) -> Array:
@@ -39,6 +44,9 @@ def conv_bias(x: Array, w: Array, b: Array, *, relu: bool = False, **settings: A
         y: Array = chosen.compute(x, w, bias=b, relu=relu, **settings)
         return y
     y = chosen.compute(x, w, **settings)
+    if can_compile() and y.size >= LARGE and np.moveaxis(y, 1, -1).flags.c_contiguous:
+        import_module("minicnn_kernels.cpu.convolution").finish(y, np.ascontiguousarray(b), relu)
+        return y
     y += per_channel(b, y.ndim)
     return np.maximum(y, 0, out=y) if relu else y
 

@@ -8,9 +8,10 @@ from geometries import ANY_SIDES, integers, windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn_kernels import conv, conv_input, conv_weight
+from minicnn_kernels import conv, conv_bias, conv_input, conv_weight, use_algorithms
 from minicnn_kernels.errors import AlgorithmError
 from minicnn_kernels.geometry import Windows
+from minicnn_kernels.reference import convolution as reference
 
 convolution = pytest.importorskip(
     "minicnn_kernels.cpu.convolution", reason="Numba is not installed"
@@ -164,6 +165,17 @@ def test_bias_and_relu(groups, relu):
     y = convolution.conv(call.x, call.w, bias=bias, relu=relu, **call.settings)
     expected = conv(call.x, call.w, algorithm="im2col", **call.settings) + bias[:, None, None]
     np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_the_bias_of_an_algorithm_that_has_none(relu, monkeypatch):
+    monkeypatch.setattr(reference, "LARGE", 0)
+    call = Call(SQUARE, channels=3, filters=20)
+    bias = integers((40,), seed=5).astype(np.float32)[::2]
+    expected = conv(call.x, call.w, algorithm="im2col", **call.settings) + bias[:, None, None]
+    with use_algorithms(conv="winograd2"):
+        y = conv_bias(call.x, call.w, bias, relu=relu, **call.settings)
+    np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-4)
 
 
 def test_relu_keeps_nan():
