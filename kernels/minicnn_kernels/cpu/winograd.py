@@ -37,7 +37,7 @@ BLOCK_BYTES = 5 * 2**18
 """How large V and M of a block may be: most of a core's second-level cache."""
 
 LEAST_TILES = 8 * ROWS
-"""Tiles in a block at least: all of U is read once for each block."""
+"""Tiles in a block at least, as all of U is read once for each block."""
 
 FEW_TILES = 224
 """Up to so many tiles, U is not written to memory, but made part by part where it is used."""
@@ -116,7 +116,9 @@ def conv_weight(m: int, x: Array, dy: Array, *, padding: Sides, **settings: Any)
     parts = -(-(channels if by_channels else tiles) // step)
     row_v = round_up(step if by_channels else channels, lanes) + lanes
     row_m, row_u = round_up(n_filters, VECTORS * lanes), round_up(n_filters, lanes)
-    block = _block(tiles if by_channels else step, points * (row_v + row_m) * x.itemsize)
+    stays = points * channels * row_u * x.itemsize <= BLOCK_BYTES // 2  # dU, in the cache
+    least = ROWS if stays else LEAST_TILES
+    block = _block(tiles if by_channels else step, points * (row_v + row_m) * x.itemsize, least)
     du = _points("u", 1 if by_channels else parts, points, round_up(channels, ROWS) * row_u, x)
     v = _points("v", parts, points, block * row_v, x)
     product = _points("m", parts, points, block * row_m, x)
@@ -151,7 +153,7 @@ def _convolve(x: Array, w: Array, turned: bool, cut: Tiling) -> Array:
     step = round_up(step, lanes if few else ROWS)
     parts = -(-(n_filters if few else tiles) // step)
     row_v, row_m = round_up(channels, lanes) + lanes, min(group, round_up(n_filters, lanes))
-    block = tiles if few else _block(step, points * (row_v + row_m) * x.itemsize)
+    block = tiles if few else _block(step, points * (row_v + row_m) * x.itemsize, LEAST_TILES)
     block = round_up(block, ROWS)
     u = _points("u", parts if few else 1, points, chunk * group, x)
     v = _points("v", parts, points, block * row_v, x)
@@ -184,9 +186,9 @@ def _share(count: int, products: int) -> int:
     return -(-count // threads)
 
 
-def _block(tiles: int, tile_bytes: int) -> int:
+def _block(tiles: int, tile_bytes: int, least: int) -> int:
     """Return how many tiles to take at a time, of those of a thread."""
-    blocks = -(-tiles // max(BLOCK_BYTES // tile_bytes, LEAST_TILES))
+    blocks = -(-tiles // max(BLOCK_BYTES // tile_bytes, least))
     return -(-tiles // blocks)
 
 
