@@ -43,6 +43,7 @@ def jit(
     """
 
     def compiled(function: F) -> F:
+        _make_name_unique(function)
         make = numba.njit(
             nogil=True,
             error_model="numpy",  # a division by 0 is Inf, not an exception
@@ -57,6 +58,19 @@ def jit(
         return dispatcher  # type: ignore[no-any-return]
 
     return compiled
+
+
+def _make_name_unique(function: Any) -> None:
+    """Tell a generated or local function by its name from others that are called like it.
+
+    Numba makes symbols of module, name, types and a counter that starts anew in each process: two
+    forms from the disk could have one symbol, and asking for the address of one yield the other.
+    """
+    place = function.__code__
+    module = sys.modules.get(function.__module__)
+    if "<locals>" in function.__qualname__ or place.co_filename != getattr(module, "__file__", ""):
+        own = hashlib.sha256(f"{place.co_filename}:{place.co_firstlineno}".encode()).hexdigest()
+        function.__qualname__ += f"_{own[:16]}"
 
 
 def keep_in(folder: Path, dispatcher: Any) -> None:

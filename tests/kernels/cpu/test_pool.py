@@ -471,6 +471,30 @@ def test_compiled_code_is_kept(tmp_path):
     assert found == ["0 1\n", "1 1\n"]
 
 
+def test_generated_kernels_of_one_name_are_told_apart(tmp_path):
+    """Compiled as the first of its process, 3 would have the symbol of 2."""
+    code = """
+def made(value):
+    path = os.path.join(sys.path[0], f"text{value}.py")
+    text = f"def loop(begin, end, y):\\n    for i in range(begin, end):\\n        y[i] = {value}"
+    open(path, "w").write(text) if not os.path.exists(path) else None
+    names = {"__name__": "minicnn_kernels.cpu.pool"}
+    exec(compile(text, path, "exec"), names)
+    return jit()(names["loop"])
+loops = {int(value): made(int(value)) for value in os.environ["VALUES"].split()}
+for value, loop in loops.items():
+    loop(0, 9, np.zeros(9))
+for value, loop in loops.items():
+    y = np.zeros(9)
+    parallel(loop, 9, y)
+    assert (y == value).all(), (value, y)
+"""
+    cache = {"MINICNN_CACHE_DIR": str(tmp_path / "cache")}
+    for values in ("1", "2", "3", "2 3"):
+        run = run_script(tmp_path, code, VALUES=values, **cache)
+        assert run.returncode == 0, run.stderr
+
+
 def test_threads_end_when_their_number_changes(pool_of):
     for size in (3, 2, 1):
         pool_of(size)
