@@ -306,7 +306,7 @@ def polygamma(n: int, x: Array) -> Array:
 
 def _polygamma(n: int, x: Array) -> Array:
     sign = (-1) ** (n + 1)
-    y = sign * math.factorial(n) * _zeta(n + 1, np.where(x < 0, 1 - x, x))
+    y: Array = sign * math.factorial(n) * _zeta(n + 1, np.where(x < 0, 1 - x, x))
     cotangent = np.polynomial.Polynomial([0, 1])  # its derivatives are polynomials of itself
     for _ in range(n):
         cotangent = -math.pi * np.polynomial.Polynomial([1, 0, 1]) * cotangent.deriv()
