@@ -355,25 +355,36 @@ def _filled(columns: int) -> int:
     return -(-columns // 16) * 16
 
 
+def _copies(products: int, channels: int, filters: int, kernel: Sides, groups: int) -> float:
+    """Count 4 ns for each run of values copied: cells side by side are one run without groups."""
+    cells = products / max(1, channels * filters)
+    return 4 * cells / (kernel[-1] if groups == 1 else 1)
+
+
 def implicit_gemm_cost(x: Array, w: Array, *, groups: int, **settings: Any) -> float:
     """120 products in a nanosecond, and the filters to put in order."""
     filters = max(1, len(w) // groups)
     products = forward_products(x, w, **settings)
-    return float(120_000 + products * _filled(filters) / filters / 120 + w.size / 4)
+    copies = _copies(products, w.shape[1], filters, w.shape[2:], groups)
+    return float(120_000 + products * _filled(filters) / filters / 120 + w.size / 4 + copies)
 
 
-def implicit_gemm_input_cost(dy: Array, w: Array, **settings: Any) -> float:
+def implicit_gemm_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
     """As forward, with the channels as results."""
     channels = max(1, w.shape[1])
-    filled = _filled(channels) / channels
-    return float(120_000 + input_products(dy, w) * filled / 120 + w.size / 4)
+    products, filters = input_products(dy, w), len(w) // groups
+    copies = _copies(products, channels, filters, w.shape[2:], groups)
+    return float(120_000 + products * _filled(channels) / channels / 120 + w.size / 4 + copies)
 
 
-def implicit_gemm_weight_cost(x: Array, dy: Array, *, groups: int, **settings: Any) -> float:
+def implicit_gemm_weight_cost(
+    x: Array, dy: Array, *, size: Sides, groups: int, **settings: Any
+) -> float:
     """As forward."""
     filters = max(1, dy.shape[1] // groups)
-    products = weight_products(x, dy, groups=groups, **settings)
-    return float(120_000 + products * _filled(filters) / filters / 120)
+    products = weight_products(x, dy, size=size, groups=groups)
+    copies = _copies(products, x.shape[1] // groups, filters, size, groups)
+    return float(120_000 + products * _filled(filters) / filters / 120 + copies)
 
 
 def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:

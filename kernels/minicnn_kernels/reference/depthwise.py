@@ -150,27 +150,29 @@ def _sum_over_cells(seen: Array, w: Array) -> Array:
 # --- compiled: groups of any size, best of few channels -------------------------------------------
 
 
-def _share(first: Array, rows: int, used: int = 1) -> float:
+def _share(first: Array, rows: int, groups: int, used: int = 1) -> float:
     """Return the cost as a share of im2col's, which has flat matrices for small groups.
 
     Groups of several channels are first spread to so many rows, pixels that are not used as well.
+    A single group has no flat matrices.
     """
-    return (0.05 if first.size > SMALL else 2.0) * (rows * used if rows > 1 else 1)
+    share = 2.0 if first.size <= SMALL else 0.05 if groups > 1 or rows == 1 else 0.35
+    return share * (rows * used if rows > 1 else 1)
 
 
-def _compiled_cost(x: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
-    share = _share(x, w.shape[1], prod(stride))
+def _compiled_cost(x: Array, w: Array, *, stride: Sides, groups: int, **settings: Any) -> float:
+    share = _share(x, w.shape[1], groups, prod(stride))
     return share * im2col_cost(x, w, stride=stride, **settings)
 
 
 def _compiled_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
-    return _share(dy, len(w) // groups) * im2col_input_cost(dy, w)
+    return _share(dy, len(w) // groups, groups) * im2col_input_cost(dy, w)
 
 
 def _compiled_weight_cost(
     x: Array, dy: Array, *, stride: Sides, groups: int, **settings: Any
 ) -> float:
-    share = _share(x, x.shape[1] // groups, prod(stride))
+    share = _share(x, x.shape[1] // groups, groups, prod(stride))
     return share * im2col_weight_cost(x, dy, stride=stride, groups=groups, **settings)
 
 
