@@ -89,7 +89,7 @@ ROWS = [
     both("log_softmax", "rows", lambda m, x: x.log_softmax(0), (2, 3)),
     both("log_softmax", "far apart", lambda m, x: m.log_softmax(x * 60, -1), (2, 3)),
     both("log_softmax", "nothing", lambda m, x: m.log_softmax(x, 1), (0, 3)),
-    both("log", "odds", lambda m, x: m.logit(m.sigmoid(x)), positive(2, 3)),
+    both("log_odds", "of a sigmoid", lambda m, x: m.logit(m.sigmoid(x)), positive(2, 3)),
 ]  # fmt: skip
 
 LAYERS = [

@@ -22,7 +22,7 @@ def test_settings_have_the_names_order_and_defaults_of_torch(torch, name):
         if p.name not in left_out and p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     ours = inspect.signature(getattr(nn, name)).parameters.values()
-    assert [(p.name, p.default) for p in ours] == expected
+    assert [(p.name, p.default) for p in ours if p.name not in left_out] == expected
 
 
 @pytest.mark.parametrize("name", ["Hardsigmoid", "Hardswish", "RReLU", "ReLU6", "Threshold"])
