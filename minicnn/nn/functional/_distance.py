@@ -56,13 +56,9 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
         raise DTypeError(f"{op}: needs floating-point tensors, got {x1.dtype} and {x2.dtype}")
     shape = np.broadcast_shapes(x1.shape, x2.shape)
     along = dimension(op, dim, len(shape))
-    return sum(_unit(x1, shape, along, eps) * _unit(x2, shape, along, eps), along)
-
-
-def _unit(x: Any, shape: tuple[int, ...], along: int, eps: float) -> Any:
-    """Return vectors of length 1 in the direction of x."""
-    vectors = broadcast_to(x, shape) if is_floating(x.dtype) else broadcast_to(x, shape) * 1.0
-    return vectors / raised_to(norm(vectors, 2, along, keepdim=True), eps)
+    x1, x2 = (broadcast_to(x if is_floating(x.dtype) else x * 1.0, shape) for x in (x1, x2))
+    first, second = (raised_to(norm(x, 2, along), eps) for x in (x1, x2))
+    return sum(x1 * x2, along) / first / second
 
 
 def cosine_embedding_loss(
