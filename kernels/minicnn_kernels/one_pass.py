@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -108,11 +108,29 @@ class _Results:
         if self.plans[i] is None:
             self.plans[i] = False
             if isinstance(lazy, Lazy) and not call.looked and looks.count == before:
-                loops = import_module("minicnn_kernels.cpu.pointwise")  # only now, with Numba
-                self.plans[i] = loops.plan_of(lazy.node, lazy.shape, inputs) or False
+                self.plans[i] = _plan_of(lazy, inputs) or False
                 if self.plans[i]:
                     return self.plans[i].run(inputs)
         return computed(lazy)
+
+
+class _Argument(NamedTuple):
+    """The plan of a result that is an argument itself, as dy is in the gradient of a sum."""
+
+    place: int
+
+    def run(self, inputs: tuple[Any, ...]) -> Any:
+        """Return that argument."""
+        return inputs[self.place]
+
+
+def _plan_of(lazy: Lazy, inputs: tuple[Any, ...]) -> Any:
+    """Return how to compute the same of other inputs; None if it cannot be said."""
+    if lazy.node.name == "array":
+        places = [place for place, value in enumerate(inputs) if value is lazy.node.value]
+        return _Argument(places[0]) if places else None
+    loops = import_module("minicnn_kernels.cpu.pointwise")  # only now, with Numba
+    return loops.plan_of(lazy.node, lazy.shape, inputs)
 
 
 def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:

@@ -127,6 +127,16 @@ def test_a_function_that_stands_alone_is_used_again():
     assert len(made) == 1
 
 
+def test_an_argument_that_is_handed_on_is_not_copied():
+    once, made = counted(lambda dy, x: (lambda: dy, lambda: dy * x))
+    for k in range(3):
+        dy, x = draw(3, seed=k), draw(3, seed=k + 5)
+        first, second = once(dy, x)
+        assert first() is dy
+        np.testing.assert_allclose(second(), dy * x, rtol=1e-6)
+    assert len(made) == 1
+
+
 def test_functions_of_a_formula_that_looked_at_values():
     def gradient(dy):
         largest = float(dy.max())
