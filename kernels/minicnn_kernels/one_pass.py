@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from importlib import import_module
 from math import prod
 from typing import Any, NamedTuple, TypeVar
 
@@ -129,17 +128,20 @@ def _plan_of(lazy: Lazy, inputs: tuple[Any, ...]) -> Any:
     if lazy.node.name == "array":
         places = [place for place, value in enumerate(inputs) if value is lazy.node.value]
         return _Argument(places[0]) if places else None
-    loops = import_module("minicnn_kernels.cpu.pointwise")  # only now, with Numba
-    return loops.plan_of(lazy.node, lazy.shape, inputs)
+    from minicnn_kernels.cpu.pointwise import plan_of  # only now: it imports Numba
+
+    return plan_of(lazy.node, lazy.shape, inputs)
 
 
 def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
     """Say whether some array is large, and all are of the types that loops are made for."""
     least = least_size.get()
-    if not any(type(value) is np.ndarray and value.size >= least for value in arrays):
-        shapes = {value.shape for value in arrays if type(value) is np.ndarray}
-        if len(shapes) < 2 or prod(map(prod, shapes)) < least or _size(shapes) < least:
-            return False
+    given = [value for value in arrays if type(value) is np.ndarray]
+    sizes = [array.size for array in given]
+    if not given or prod(sizes) < least:  # their product bounds what broadcasting makes of them
+        return False
+    if max(sizes) < least and _size([array.shape for array in given]) < least:
+        return False
     for value in inputs:
         if isinstance(value, np.ndarray):
             if not has_kind(value.dtype, "fb"):
@@ -149,7 +151,7 @@ def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
     return can_compile()
 
 
-def _size(shapes: set[Any]) -> int:
+def _size(shapes: list[Any]) -> int:
     """Return how many values there are after broadcasting; 0 where the shapes do not fit."""
     try:
         return prod(np.broadcast_shapes(*shapes))

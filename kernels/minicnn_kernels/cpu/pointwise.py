@@ -32,6 +32,7 @@ from numpy.lib.stride_tricks import as_strided
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu import mathematics
 from minicnn_kernels.cpu.jit import cache_folder, jit
+from minicnn_kernels.cpu.memory import memory_order
 from minicnn_kernels.expression import STEPS, Node
 from minicnn_kernels.threads import parallel
 
@@ -329,7 +330,7 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     """
     if all(x.flags.c_contiguous and x.shape == y.shape for x in (y, *arrays)):
         return None
-    order = _order(y)
+    order = memory_order(y)
     last = next((axis for axis in reversed(order) if y.shape[axis] > 1), None)
     for k, x in enumerate(arrays):
         arrays[k] = x if _is_forward(x) else x.copy(order="K")
@@ -350,7 +351,7 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     return Rows(y.size // columns, columns, walks, [s.ravel() for s in starts])
 
 
-def _joined(y: Array, arrays: list[Array], order: list[int]) -> list[tuple[int, Shape]]:
+def _joined(y: Array, arrays: list[Array], order: Shape) -> list[tuple[int, Shape]]:
     """Return (size, the arrays' strides) for the sides of y, the outermost in memory first.
 
     Neighbouring sides are one where every array moves through them as through one.
@@ -366,11 +367,6 @@ def _joined(y: Array, arrays: list[Array], order: list[int]) -> list[tuple[int, 
         else:
             sides.append((size, steps))
     return sides if sides[0][0] > 1 or len(sides) == 1 else sides[1:]
-
-
-def _order(x: Array) -> list[int]:
-    """Return the axes, the outermost in memory first."""
-    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
 def _is_forward(x: Array) -> bool:

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
-
-ALIGNMENT = 64
-"""Bytes in a line of the cache, and in the longest vector."""
+from minicnn_kernels.arrays import Array, aligned_empty
 
 _thread = threading.local()
 
@@ -26,12 +23,6 @@ def workspace(name: str, shape: int | tuple[int, ...], dtype: Any) -> Array:
     n_bytes = prod(shape) * np.dtype(dtype).itemsize
     memory = vars(_thread).get(name)
     if memory is None or memory.nbytes < n_bytes:
-        memory = vars(_thread)[name] = _aligned(n_bytes)
+        memory = vars(_thread)[name] = aligned_empty((n_bytes,), np.uint8)
     scratch: Array = memory[:n_bytes].view(dtype).reshape(shape)
     return scratch
-
-
-def _aligned(n_bytes: int) -> Array:
-    memory = np.empty(n_bytes + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + n_bytes]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.pointwise import one_step
+from minicnn_kernels.pointwise import LEAST, one_step
 from minicnn_kernels.reference.blockwise import in_blocks
 from minicnn_kernels.reference.special import polynomial
 from minicnn_kernels.registry import Kernel
@@ -20,8 +20,6 @@ from minicnn_kernels.registry import Kernel
 TAYLOR = [1 / math.factorial(k) for k in range(1, 9)]
 """The coefficients of (e^x - 1) / x."""
 
-
-LEAST = 2**15  # numbers worth a compiled loop
 
 fmod, remainder = Kernel("fmod"), Kernel("remainder")
 

@@ -4,14 +4,15 @@ import threading
 
 import numpy as np
 
-from minicnn_kernels.cpu.workspace import ALIGNMENT, workspace
+from minicnn_kernels.arrays import CACHE_LINE
+from minicnn_kernels.cpu.workspace import workspace
 
 
 def test_memory_is_aligned_and_has_the_shape_and_type():
     for dtype in (np.float32, np.float64, np.uint8):
         scratch = workspace("test shape", (3, 5), dtype)
         assert (scratch.shape, scratch.dtype) == ((3, 5), dtype)
-        assert scratch.ctypes.data % ALIGNMENT == 0
+        assert scratch.ctypes.data % CACHE_LINE == 0
         assert scratch.flags.c_contiguous
         assert scratch.flags.writeable
 
