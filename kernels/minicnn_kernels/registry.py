@@ -17,11 +17,26 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from minicnn_kernels.arrays import device_of
 from minicnn_kernels.errors import AlgorithmError
 
 kernels: dict[str, Kernel] = {}
 _chosen: ContextVar[dict[str, str]] = ContextVar("algorithms", default={})  # noqa: B039 - never changed
+
+
+REMEMBERED = 4096
+"""Choices that a kernel keeps; then it begins anew."""
+
+
+def _layout(array: Any) -> Any:
+    """Return what an algorithm's choice may depend on, of an array or a number."""
+    if type(array) is np.ndarray:
+        return array.shape, array.strides, array.dtype
+    if hasattr(array, "dtype"):
+        return array.shape, array.dtype, device_of(array)
+    return array
 
 
 def _serves_all(*arrays: Any, **settings: Any) -> bool:
@@ -64,6 +79,7 @@ class Kernel:
     def __init__(self, name: str) -> None:
         self.name = name
         self.algorithms: dict[str, Algorithm] = {}
+        self._choices: dict[Any, Algorithm] = {}
         kernels[name] = self
 
     def algorithm(
@@ -79,6 +95,7 @@ class Kernel:
 
         def register(compute: Callable[..., Any]) -> Callable[..., Any]:
             self.algorithms[name] = Algorithm(name, compute, devices, cost, serves, extras)
+            self._choices.clear()
             return compute
 
         return register
@@ -122,10 +139,24 @@ class Kernel:
     def choose(self, *arrays: Any, algorithm: str | None = None, **settings: Any) -> Algorithm:
         """Return the algorithm asked for by name, else the cheapest that serves this call.
 
+        A choice depends on how the arrays lie in memory, not on what is in them, and is remembered.
+
         Raises:
             AlgorithmError: there is none of that name, or it does not serve this call.
         """
         name = algorithm or _chosen.get().get(self.name, "auto")
+        key = name, can_compile(), *map(_layout, arrays), *settings.items()
+        try:
+            if (found := self._choices.get(key)) and self.algorithms.get(found.name) is found:
+                return found
+        except TypeError:  # a setting that has no hash, as arrays
+            return self._choose(name, arrays, settings)
+        if len(self._choices) >= REMEMBERED:
+            self._choices.clear()
+        self._choices[key] = found = self._choose(name, arrays, settings)
+        return found
+
+    def _choose(self, name: str, arrays: tuple[Any, ...], settings: dict[str, Any]) -> Algorithm:
         first = next((x for x in arrays if not isinstance(x, (int, float))), arrays[0])
         device = device_of(first).partition(":")[0]
         able = {

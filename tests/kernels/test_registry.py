@@ -53,6 +53,42 @@ def test_the_cost_sees_the_call(scale):
     assert scale.choose(X, factor=450).cost(X, factor=450) == 0.5
 
 
+def test_a_choice_is_remembered_for_arrays_that_lie_alike(scale):
+    asked = []
+
+    @scale.algorithm("wide", cost=lambda x, factor: 0, serves=lambda x, factor: asked.append(x))
+    def wide(x, *, factor):
+        return "wide"
+
+    def questions(*arrays, **settings):
+        asked.clear()
+        scale(*arrays, **settings)
+        return len(asked)
+
+    assert questions(X, factor=2) == 1
+    assert questions(X + 1, factor=2) == 0
+    others = X[::2], np.zeros((3, 1)), X.astype(np.float32), np.zeros((1, 3)), np.zeros(6)[::2]
+    assert [questions(other, factor=2) for other in others] == [1] * 5
+    assert questions(X, factor=3) == questions(X, factor=2, algorithm="small") == 1
+    with use_algorithms(scale_for_a_test="loops"):
+        assert scale(X, factor=2) == "loops"
+    assert scale(X, factor=2) == "small"
+
+
+def test_what_has_no_hash_is_decided_each_time(scale):
+    scale.algorithm("any", cost=lambda x, factor: 0)(lambda x, *, factor: "any")
+    del scale.algorithms["small"], scale.algorithms["large"]
+    assert [scale(X, factor=[1]) for _ in range(2)] == ["any", "any"]
+
+
+def test_a_choice_is_forgotten_when_algorithms_come_or_go(scale):
+    assert scale(X, factor=2) == "small"
+    scale.algorithm("better", cost=lambda x, factor: 0)(lambda x, *, factor: "better")
+    assert scale(X, factor=2) == "better"
+    del scale.algorithms["better"]
+    assert scale(X, factor=2) == "small"
+
+
 def test_an_algorithm_is_taken_by_name(scale):
     assert scale(X, factor=2, algorithm="loops") == "loops"
 
