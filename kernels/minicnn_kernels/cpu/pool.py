@@ -143,7 +143,8 @@ def bind(typing: Any, kernel: Any, arguments: Any) -> Any:
         content = ir.LiteralStructType([errcode_t, excinfo_ptr_t, I64, values[1].type])
         environment = cgutils.alloca_once(builder, content, zfill=True)
         builder.store(values[0], cgutils.gep_inbounds(builder, environment, 0, 2))
-        builder.store(values[1], cgutils.gep_inbounds(builder, environment, 0, 3))
+        lent = _lent(context, builder, signature.args[1], values[1])
+        builder.store(lent, cgutils.gep_inbounds(builder, environment, 0, 3))
         name = builder.module.get_unique_name("part")
         part = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [I64, I64, I64]), name)
         part.linkage = "internal"
@@ -152,6 +153,23 @@ def bind(typing: Any, kernel: Any, arguments: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, addresses)
 
     return types.UniTuple(types.intp, 2)(types.intp, arguments), code
+
+
+def _lent(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return arguments whose arrays no longer name the memory's owner.
+
+    Compiled code counts how often an array is in use, in a word next to the owner's name; where
+    all threads count in the same word, they wait for each other.  The caller keeps the arrays.
+    """
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        parts = zip(kind.types, cgutils.unpack_tuple(builder, value, len(kind)), strict=True)
+        lent = [_lent(context, builder, *part) for part in parts]
+        return context.make_tuple(builder, kind, lent)
+    return value
 
 
 def _write_part(context: Any, builder: Any, content: Any, arguments: Any) -> None:

@@ -144,41 +144,62 @@ def visit_rows(
             if d >= 0 and h >= 0:
                 start = image * size + (d * rows + h) * columns * channels
                 places = in_columns[:, number % c]
-                visit(what, number, x, start, places, y, winner, first, np.uintp(channels))
+                visit_row(what, number, x, start, places, y, winner, first, channels)
+
+
+@jit()
+def visit_row(
+    what: int, number: int, x: Array, start: int, places: Array, y: Array, winner: Array,
+    first: int, channels: int,
+) -> None:  # fmt: skip
+    """Visit a row of windows of all channels: each sees its pixel through cell `number`.
+
+    Pixels side by side, as windows with stride 1 see them, are visited as one of many channels.
+    """
+    k = 0
+    while k < len(places):
+        end = k
+        while end < len(places) and places[end] >= 0:
+            end += 1
+        windows = end - k
+        if windows > 1 and places[end - 1] - places[k] == windows - 1:
+            values = windows * channels
+            visit(what, number, x, start, places, k, k + 1, y, winner, first, channels, values)
+        elif windows > 0:
+            visit(what, number, x, start, places, k, end, y, winner, first, channels, channels)
+        k = max(end, k + 1)
 
 
 @jit()
 def visit(
-    what: int, number: int, x: Array, start: int, places: Array, y: Array, winner: Array,
-    first: int, channels: Any,
+    what: int, number: int, x: Array, start: int, places: Array, begin: int, end: int,
+    y: Array, winner: Array, first: int, channels: int, count: int,
 ) -> None:  # fmt: skip
-    """Visit a row of windows of all channels: each sees its pixel through cell `number`.
+    """Visit windows from `begin` to `end`, which see so many values each.
 
     Places in memory are unsigned, so that no code for places counted from the end stands in the way
     of vector instructions.
     """
-    for k in range(len(places)):
-        if places[k] < 0:
-            continue
-        seen = np.uintp(start) + np.uintp(places[k]) * channels
-        seeing = np.uintp(first) + np.uintp(k) * channels
+    values = np.uintp(count)
+    for k in range(begin, end):
+        seen, seeing = np.uintp(start + places[k] * channels), np.uintp(first + k * channels)
         if what == LARGEST:
-            for i in range(channels):
+            for i in range(values):
                 pixel, best, cell = x[seen + i], y[seeing + i], winner[seeing + i]
                 wins = (pixel >= best) | (pixel != pixel)  # NaN, too
                 y[seeing + i] = pixel if wins else best
                 winner[seeing + i] = number if wins else cell
         elif what == TAKE:
-            for i in range(channels):
+            for i in range(values):
                 pixel, best = x[seen + i], y[seeing + i]
                 y[seeing + i] = pixel if winner[seeing + i] == number else best
         elif what == SUM:
-            for i in range(channels):
+            for i in range(values):
                 y[seeing + i] += x[seen + i]
         elif what == ROUTE:
-            for i in range(channels):
+            for i in range(values):
                 slope = y[seeing + i]
                 x[seen + i] += slope if winner[seeing + i] == number else x.dtype.type(0)
         else:
-            for i in range(channels):
+            for i in range(values):
                 x[seen + i] += y[seeing + i]

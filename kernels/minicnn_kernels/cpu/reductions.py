@@ -7,7 +7,7 @@ what is left: the results of chunks, and other dimensions.
 
 from __future__ import annotations
 
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ Axes = tuple[int, ...]
 
 GRAIN = 2**15  # values that are worth a thread
 CHUNK = 2**13  # values of a row that are reduced at once
+WIDE = 128  # values of a row that are as fast as more
 ROWS = 64  # rows of a matrix that are reduced at once
 
 TOTAL, PRODUCT, LARGEST, SMALLEST = range(4)
@@ -65,10 +66,14 @@ def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
         grain = -(-GRAIN // min(n, CHUNK))
         parallel(reduce_rows, p * chunks, what, flat[:, :, 0], partial[:, :, 0], grain=grain)
     else:
-        chunks = -(-n // ROWS)
-        partial = np.empty((p, chunks, q))
-        grain = -(-GRAIN // (min(n, ROWS) * q))
+        together = gcd(n, max(1, WIDE // q))  # short rows are taken several at a time
+        n //= together
+        flat, chunks = flat.reshape(p, n, together * q), -(-n // ROWS)
+        partial = np.empty((p, chunks, together * q))
+        grain = -(-GRAIN // (min(n, ROWS) * together * q))
         parallel(reduce_columns, p * chunks, what, flat, partial, grain=grain)
+        chunks *= together
+        partial = partial.reshape(p, chunks, q)
     if chunks > 1:
         partial = rest.reduce(partial, axis=1)
     kept = [1 if i in run else x.shape[i] for i in order]

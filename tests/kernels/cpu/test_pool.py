@@ -13,6 +13,8 @@ import pytest
 pool = pytest.importorskip("minicnn_kernels.cpu.pool", reason="Numba is not installed")
 
 import numba  # noqa: E402
+from numba import types  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
 
 from minicnn_kernels import threads  # noqa: E402
 from minicnn_kernels.cpu.jit import jit  # noqa: E402
@@ -75,6 +77,27 @@ def combine(begin, end, y, plane, column, flags, half, factor, count, wide, on, 
         y[i] = plane[i, 1] * factor + column[i] + half * wide + count
         if on and flags[i] and none is None:
             y[i] += pair[1] * nested[0][1] + nested[1]
+
+
+@intrinsic
+def counter_of(typing, array):
+    """Return where the uses of an array's memory are counted, 0 if they are not."""
+
+    def code(context, builder, signature, values):
+        lent = context.make_array(signature.args[0])(context, builder, values[0])
+        return builder.ptrtoint(lent.meminfo, context.get_value_type(types.intp))
+
+    return types.intp(array), code
+
+
+@jit()
+def counters(begin, end, y, x, nested):
+    for i in range(begin, end):
+        own = np.empty(3)
+        own[:] = x[1:4]
+        y[i] = counter_of(y) + counter_of(x) + counter_of(x[1:]) + counter_of(nested[1][0])
+        if counter_of(own) != 0 and own.sum() == 6 and nested[1][0].sum() == 5:
+            y[i] += 1
 
 
 @pytest.fixture
@@ -145,6 +168,15 @@ def test_arguments_arrive_as_in_a_direct_call(two, changed):
         y[:] = 0
         parallel(combine, 9, y, *changed.values())
         assert np.array_equal(y, expected)
+
+
+def test_threads_do_not_count_the_uses_of_lent_arrays(two):
+    y, x = np.zeros(8, np.int64), np.arange(9.0)
+    before = sys.getrefcount(x)
+    for _ in range(3):
+        parallel(counters, 8, y, x, (7, (np.ones(5), 1.5)))
+    assert y.tolist() == [1] * 8
+    assert sys.getrefcount(x) == before
 
 
 def test_each_type_has_its_own_form(two):

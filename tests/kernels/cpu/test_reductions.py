@@ -12,7 +12,10 @@ pytest.importorskip("numba", reason="Numba is not installed")
 from minicnn_kernels.cpu import reductions
 
 NAMES = ["total", "product", "largest", "smallest"]
-SHAPES = [(1,), (33,), (20000,), (3, 70), (200, 3), (2, 3, 5, 7), (1, 70, 1, 2), (3, 2, 40, 33)]
+SHAPES = [
+    (1,), (33,), (20000,), (3, 70), (200, 3), (2, 3, 5, 7), (1, 70, 1, 2), (3, 2, 40, 33),
+    (2, 120, 5),  # of rows of 5, gcd(120, 128 // 5) are taken at a time
+]  # fmt: skip
 RTOL = {np.float32: 3e-6, np.float64: 1e-12}
 CASES = [
     (shape, axes)
