@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import DTypeError, ShapeError
+from minicnn.ops.arithmetic import mul
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import permute_dims, transpose, unsqueeze, view_as
@@ -35,14 +37,16 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 
 
 @differentiable
-def inner_product(a: Array, b: Array, /) -> Array:
-    """y = sum_k a[k] * b[k]."""
-    return np.dot(a, b)
+def inner_product(a: Array, b: Array, /, dim: int = -1) -> Array:
+    """y = sum_k a[..,k,..] * b[..,k,..] along a dimension of arrays of one shape."""
+    if dim in (-1, a.ndim - 1):  # BLAS adds up what lies side by side
+        return np.vecdot(a, b)
+    return kernels.total(a * b, axes=(dim,)).squeeze(dim)
 
 
 @inner_product.gradient(saves="a b")
-def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
-    return lambda: dy * b, lambda: dy * a
+def _(dy: Array, y: Array, a: Array, b: Array, *, dim: int) -> Gradients:
+    return lambda: mul(unsqueeze(dy, dim), b), lambda: mul(unsqueeze(dy, dim), a)
 
 
 def matmul(input: Any, other: Any) -> Any:

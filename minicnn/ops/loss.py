@@ -17,6 +17,7 @@ from minicnn.ops.activation import logsigmoid, sigmoid, softmax
 from minicnn.ops.arithmetic import clamp
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.elementwise import exp, floating, log, log1p, sign
+from minicnn.ops.indexing import index_sum
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.pointwise import pointwise
@@ -152,6 +153,17 @@ def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
         return dx
 
     return dx
+
+
+@differentiable
+def weighted_total(x: Array, /, weights: Array, labels: Array) -> Array:
+    """y = sum_n weights[n] * x[n,t], t = labels[n]."""
+    return np.asarray(np.vdot(weights, x[places(labels, 1)]))
+
+
+@weighted_total.gradient(saves="")
+def _(dy: Array, y: Array, x: Array, *, weights: Array, labels: Array) -> Gradients:
+    return lambda: index_sum(dy * weights, places(labels, 1), x.shape)
 
 
 def places(labels: Array, dim: int) -> tuple[Array, ...]:

@@ -10,11 +10,13 @@ import numpy as np
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.ops.arithmetic import where
+from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.comparison import eq
 from minicnn.ops.elementwise import abs, cast, signs
 from minicnn.ops.extremes import amax, amin
 from minicnn.ops.reduce import Dims, axes, kept, only_floating, sum
 from minicnn.ops.shape import view_as
+from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
 
 __all__ = ["dist", "norm"]
@@ -23,6 +25,9 @@ __all__ = ["dist", "norm"]
 @differentiable
 def finite_norm(x: Array, /, p: float, dims: tuple[int, ...], keepdim: bool) -> Array:
     """y = (sum_i |x[i]|^p)^(1/p) over the dimensions `dims`; the gradient at x = 0 is 0."""
+    if p == 2 and dims == (x.ndim - 1,):
+        length = np.sqrt(np.vecdot(x, x))
+        return length[..., None] if keepdim else length
     if p == 2:
         return np.sqrt(np.sum(x * x, axis=dims, keepdims=keepdim))
     if p == 1:
@@ -73,6 +78,17 @@ def norm(
     if math.isinf(order):
         return (amax if order > 0 else amin)(abs(input), dims, keepdim)
     return finite_norm(input, order, dims, keepdim)
+
+
+@pointwise
+def difference(a: Array, b: Array, /, eps: float) -> Array:
+    """y = a - b + eps."""
+    return a - b + eps
+
+
+@difference.gradient(saves="")
+def _(dy: Array, y: Array, a: Array, b: Array, *, eps: float) -> Gradients:
+    return lambda: unbroadcast(dy, a), lambda: unbroadcast(-dy, b)
 
 
 def dist(input: Any, other: Any, p: float = 2) -> Any:

@@ -16,6 +16,7 @@ import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.ops.arithmetic import div
 from minicnn.ops.indexing import index
+from minicnn.ops.resample import mean_taps, resample
 from minicnn.ops.shape import view_as
 from minicnn.tensor import values_of
 from minicnn_kernels.arrays import is_floating
@@ -146,24 +147,24 @@ def pixels_per_window(windows: Windows, count_include_pad: bool) -> Any:
 
 
 @differentiable
-def window_sum(x: Array, /, windows: AnyWindows) -> Array:
+def window_sum(x: Array, /, windows: Windows) -> Array:
     """y[n,c,i,j] = sum_ab x[n, c, i*s + a - p, j*s + b - p]."""
     return kernels.window_sum(x, windows=windows)
 
 
 @window_sum.gradient(saves="")
-def _(dy: Array, y: Array, x: Array, *, windows: AnyWindows) -> Gradients:
+def _(dy: Array, y: Array, x: Array, *, windows: Windows) -> Gradients:
     return lambda: window_spread(dy, windows)
 
 
 @differentiable
-def window_spread(dy: Array, /, windows: AnyWindows) -> Array:
+def window_spread(dy: Array, /, windows: Windows) -> Array:
     """dx[n, c, i*s + a - p, j*s + b - p] += dy[n,c,i,j]."""
     return kernels.window_spread(dy, windows=windows)
 
 
 @window_spread.gradient(saves="")
-def _(ddx: Array, y: Array, dy: Array, *, windows: AnyWindows) -> Gradients:
+def _(ddx: Array, y: Array, dy: Array, *, windows: Windows) -> Gradients:
     return lambda: window_sum(ddx, windows)
 
 
@@ -171,11 +172,11 @@ def _(ddx: Array, y: Array, dy: Array, *, windows: AnyWindows) -> Gradients:
 
 
 def adaptive_avg_pool(x: Any, size: Sides) -> Any:
-    """Return y[n,c,i,j] = sum of x[n,c] over bin [i,j] / number of its pixels."""
-    bins = Bins(x.shape[2:], size)
-    lengths = [np.array([end - first for first, end in side]) for side in bins.edges]
-    count = reduce(np.multiply.outer, lengths)
-    return window_sum(x, bins) * np.asarray(1 / count, dtype=x.dtype)
+    """Return y[n,c,i,j] = mean of x[n,c] over bin [i,j], one side after the other."""
+    for dim, (n, m) in enumerate(zip(x.shape[2:], size, strict=True), 2):
+        if n != m:
+            x = resample(x, mean_taps(n, m), dim)
+    return x
 
 
 def adaptive_max_pool(x: Any, size: Sides) -> tuple[Any, Array]:

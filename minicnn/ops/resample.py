@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -136,6 +137,22 @@ def smoothed_taps(n: int, m: int, step: Any, kernel: Callable[[Array], Array], r
     places = first + np.arange(ceil(reach * stretch) * 2 + 1)[:, None]
     weights = kernel(np.abs(places + step.dtype.type(0.5) - middle) / stretch) * (places < end)
     return Taps(np.minimum(places, n - 1), weights / weights.sum(axis=0), n)
+
+
+@lru_cache(maxsize=256)
+def mean_taps(n: int, m: int) -> Taps:
+    """Average over m bins as even as they can be: from floor(i*n/m) to ceil((i+1)*n/m).
+
+    A bin shorter than the longest, by one, names its last value twice, with half the weight each.
+    """
+    i = np.arange(m)
+    first, end = i * n // m, -(-(i + 1) * n // m)
+    lengths = end - first
+    longest = lengths.max(initial=0)
+    places = np.minimum(first + np.arange(longest)[:, None], end - 1)
+    weights = np.tile(1 / lengths, (longest, 1))
+    weights[-2:, lengths < longest] /= 2
+    return Taps(places, weights, n)
 
 
 # --- the weights ----------------------------------------------------------------------------------

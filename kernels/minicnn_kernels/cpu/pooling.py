@@ -53,14 +53,14 @@ def route_to_winners(dy: Array, winner: Array, *, windows: AnyWindows) -> Array:
     return dx
 
 
-def window_sum(x: Array, *, windows: AnyWindows) -> Array:
+def window_sum(x: Array, *, windows: Windows) -> Array:
     """y[n,c,i,j] = sum_ab x[n, c, i*s + a*d - p, j*s + b*d - p]."""
     y = images_like(x, windows.output, x.dtype)
     walk(SUM, x, y, NOBODY, windows)
     return y
 
 
-def window_spread(dy: Array, *, windows: AnyWindows) -> Array:
+def window_spread(dy: Array, *, windows: Windows) -> Array:
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,c,i,j]."""
     dx = images_like(dy, windows.image, dy.dtype)
     walk(SPREAD, dx, dy, NOBODY, windows)

@@ -192,24 +192,6 @@ def route_to_bins(dy: Array, winner: Array, *, windows: Bins) -> Array:
     return dx.reshape(*dy.shape[:2], *windows.image)
 
 
-@window_sum.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
-def sum_of_bins(x: Array, *, windows: Bins) -> Array:
-    """y[n,c,i,j] = sum of the pixels of x in bin [i,j]."""
-    pixels, inside = _pixels(windows)
-    total: Array = np.where(inside, _flat(x)[:, :, pixels], 0).sum(axis=-1, dtype=x.dtype)
-    return total
-
-
-@window_spread.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
-def spread_over_bins(dy: Array, *, windows: Bins) -> Array:
-    """dx[n, c, pixels of bin [i,j]] += dy[n,c,i,j]: the adjoint of window_sum."""
-    pixels, inside = _pixels(windows)
-    dx = np.zeros((prod(windows.image), *dy.shape[:2]), dy.dtype)
-    values = np.broadcast_to(dy[..., None], (*dy.shape, windows.cells))[:, :, inside]
-    np.add.at(dx, pixels[inside], values.transpose(2, 0, 1))
-    return dx.transpose(1, 2, 0).reshape(*dy.shape[:2], *windows.image)
-
-
 def _pixels(bins: Bins) -> tuple[Array, Array]:
     """Return which pixels the bins see, in reading order, and whether a bin has so many cells.
 

@@ -10,7 +10,7 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.registry import Kernel
 
 PASS_BYTES = 2**19  # of the result: what one pass needs then stays in the processor's cache
-ENOUGH = 2**15  # new values from which on a compiled loop is worth its start
+ENOUGH = 2**15  # products from which on a compiled loop is worth its start
 
 weighted_sums = Kernel("weighted_sums")
 
@@ -34,8 +34,8 @@ def _serves(x: Array, places: Array, weights: Array, *, dim: int) -> bool:
 
 
 def _cost(x: Array, places: Array, weights: Array, *, dim: int) -> float:
-    enough = x.size // max(1, x.shape[dim]) * places.shape[1] >= ENOUGH
-    return 1 if enough else 4
+    products = x.size // max(1, x.shape[dim]) * places.size
+    return 1 if products >= ENOUGH else 4
 
 
 weighted_sums.compiled(

@@ -18,7 +18,12 @@ from minicnn.nn.functional._loss import check_broadcast, check_same_shape
 from minicnn.ops.activation import log_softmax, relu
 from minicnn.ops.arithmetic import where
 from minicnn.ops.indexing import Along, gather, index, index_sum, values_at
-from minicnn.ops.loss import log_loss_of_logits, reduced, softmax_cross_entropy
+from minicnn.ops.loss import (
+    log_loss_of_logits,
+    reduced,
+    softmax_cross_entropy,
+    weighted_total,
+)
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import squeeze, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
@@ -107,6 +112,10 @@ def nll_loss(
     dim = _class_dim(op, input)
     by_class = _class_weights(op, weight, input, dim)
     labels = _labels(op, input, target, by_class, dim, ignore_index)
+    if reduction in ("mean", "sum") and labels.used is None and labels.classes.ndim == 1:
+        total = labels.total_weight() or float("nan") if reduction == "mean" else 1
+        weights = labels.weigh(np.full(labels.classes.shape, -1 / total, input.dtype))
+        return weighted_total(input, weights, labels.classes)
     losses = labels.weigh(-_of_label(input, labels, dim))
     return _reduced_over_labels(losses, labels, reduction)
 

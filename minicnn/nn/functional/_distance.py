@@ -14,9 +14,9 @@ from minicnn.ops.broadcast import broadcast_to
 from minicnn.ops.comparison import eq
 from minicnn.ops.elementwise import sqrt
 from minicnn.ops.indexing import dimension
+from minicnn.ops.linear import inner_product
 from minicnn.ops.loss import reduced
-from minicnn.ops.norm import norm
-from minicnn.ops.reduce import sum
+from minicnn.ops.norm import difference, norm
 from minicnn_kernels.arrays import is_floating
 
 __all__ = [
@@ -36,7 +36,7 @@ def pairwise_distance(
         ShapeError: the shapes do not broadcast.
     """
     check_broadcast("pairwise_distance", x1=x1, x2=x2)
-    return norm(x1 - x2 + eps, p, -1, keepdim)
+    return norm(difference(x1, x2, float(eps)), p, -1, keepdim)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -54,11 +54,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     check_broadcast(op, x1=x1, x2=x2)
     if not (is_floating(x1.dtype) or is_floating(x2.dtype)):
         raise DTypeError(f"{op}: needs floating-point tensors, got {x1.dtype} and {x2.dtype}")
-    shape = np.broadcast_shapes(x1.shape, x2.shape)
-    along = dimension(op, dim, len(shape))
-    x1, x2 = (broadcast_to(x if is_floating(x.dtype) else x * 1.0, shape) for x in (x1, x2))
+    x1, x2 = _floating_of_one_shape(x1, x2)
+    along = dimension(op, dim, x1.ndim)
     first, second = (raised_to(norm(x, 2, along), eps) for x in (x1, x2))
-    return sum(x1 * x2, along) / first / second
+    return inner_product(x1, x2, along) / first / second
+
+
+def _floating_of_one_shape(*tensors: Any) -> list[Any]:
+    shape = np.broadcast_shapes(*(x.shape for x in tensors))
+    return [broadcast_to(x if is_floating(x.dtype) else x * 1.0, shape) for x in tensors]
 
 
 def cosine_embedding_loss(
@@ -77,10 +81,11 @@ def cosine_embedding_loss(
             f"{input1.shape}, {input2.shape} and {target.shape}"
         )
     check_broadcast(op, input1=input1, input2=input2)
-    product = sum(input1 * input2, -1)
+    a, b = _floating_of_one_shape(input1, input2)
+    product = inner_product(a, b)
     check_broadcast(op, pairs=product, target=target)
     tiny = 1e-12  # keeps the angle of a vector of zeros from being 0 / 0
-    squares = (sum(input1 * input1, -1) + tiny) * (sum(input2 * input2, -1) + tiny)
+    squares = (inner_product(a, a) + tiny) * (inner_product(b, b) + tiny)
     cosine = product / sqrt(squares)
     of_unlike = where(eq(target, -1), clamp(cosine - margin, 0), 0.0)
     return reduced(where(eq(target, 1), 1 - cosine, of_unlike), reduction)

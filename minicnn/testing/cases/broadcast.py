@@ -16,6 +16,8 @@ ROWS = [
     both("broadcast_to", "as another", lambda m, x, y: x.expand_as(y) * y, (3, 1), (2, 3, 2)),
     both("broadcast_to", "two tensors", lambda m, a, b: m.broadcast_tensors(a, b)[0] * b,
          (3, 1), (2, 1, 4)),
+    both("broadcast_to", "the shape in common",
+         lambda m, x, y: x.expand(m.broadcast_shapes(x.shape, y.shape)) * y, (3, 1), (2, 1, 4)),
     Case("sum_to", "rows", lambda x: sum_to(x, (1, 3)), ((4, 3),),
          lambda torch, x: x.sum_to_size(1, 3)),
     Case("sum_to", "fewer dimensions", lambda x: sum_to(x, (4, 1)), ((2, 4, 3),),

@@ -50,6 +50,6 @@ ROWS = [
           size=(3, 2, 4), mode="trilinear"),
     functional("weighted_sums", "trilinear, corners aligned", "interpolate", (1, 1, 2, 3, 2),
           scale_factor=1.5, mode="trilinear", align_corners=True),
-    functional("window_sum", "means of areas", "interpolate", (1, 2, 5, 4),
+    functional("weighted_sums", "means of areas", "interpolate", (1, 2, 5, 4),
           size=(2, 3), mode="area"),
 ]  # fmt: skip
