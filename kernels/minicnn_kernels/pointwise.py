@@ -70,10 +70,14 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
         self.node, self.shape, self.dtype = node, shape, node.dtype
 
     @classmethod
-    def of(cls, array: Array) -> Lazy:
-        """Start an expression with an array; one of a single value is a number in it."""
+    def of(cls, array: Any) -> Lazy:
+        """Start an expression with an array; one of a single value is a number in it.
+
+        A number of NumPy's is a constant: it was not read from an array, or that was noticed.
+        """
         if array.size == 1:
-            return cls(Node("number", array.dtype, (), array.item(), array), array.shape)
+            source = None if isinstance(array, np.generic) else array
+            return cls(Node("number", array.dtype, (), array.item(), source), array.shape)
         return cls(Node("array", array.dtype, value=array), array.shape)
 
     def compute(self) -> Array:
@@ -186,7 +190,7 @@ def _noted(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Lazy | None:
         if not isinstance(value, Lazy):
             if not isinstance(value, (np.ndarray, np.generic)) or not has_kind(value.dtype, "fbi"):
                 return None
-            value = Lazy.of(np.asarray(value))
+            value = Lazy.of(value)
         nodes.append(value.node)
         shapes.append(value.shape)
         types.append(value.dtype)

@@ -72,6 +72,15 @@ def test_single_values_are_read_every_time():
     assert_same(lambda x, scale: x * scale, *([x, np.array(k, np.float32)] for k in range(3)))
 
 
+def test_numbers_of_numpys_are_constants():
+    calls = [[draw(5, seed=k)] for k in range(3)]
+    assert_same(lambda x: x * x.dtype.type(0.3) + np.float32(2), *calls)
+    once, made = counted(lambda x, scale: x * scale)
+    for scale in (np.float32(2), np.float32(3), np.float32(2)):
+        np.testing.assert_array_equal(once(np.ones(3, np.float32), scale=scale), [scale] * 3)
+    assert len(made) == 2
+
+
 def test_a_formula_that_looks_at_values_is_recorded_every_time():
     calls = [[draw(5, seed=k)] for k in range(3)]
     assert_same(lambda x: x - x.max(), *calls, recordings=3)
