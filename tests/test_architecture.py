@@ -28,6 +28,7 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
+    ["minicnn_kernels.constants"],
     [
         "minicnn_kernels.cook_toom",
         "minicnn_kernels.registry",

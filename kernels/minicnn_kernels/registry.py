@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import device_of
+from minicnn_kernels.constants import is_constant
 from minicnn_kernels.errors import AlgorithmError
 
 kernels: dict[str, Kernel] = {}
@@ -33,7 +34,7 @@ REMEMBERED = 4096
 def _layout(array: Any) -> Any:
     """Return what an algorithm's choice may depend on, of an array or a number."""
     if type(array) is np.ndarray:
-        return array.shape, array.strides, array.dtype
+        return array.shape, array.strides, array.dtype, is_constant(array)
     if hasattr(array, "dtype"):
         return array.shape, array.dtype, device_of(array)
     return array

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.constants import readable
 from minicnn_kernels.cpu.gemm import (
     DEPTH_BYTES,
     ROW_BLOCK,
@@ -38,7 +39,7 @@ from minicnn_kernels.cpu.gemm import (
 )
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, clear, copy, transpose_square
-from minicnn_kernels.cpu.workspace import workspace
+from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides, output_size
 from minicnn_kernels.threads import get_num_threads, parallel
 
@@ -163,13 +164,13 @@ class Plan:
 
 def conv(
     x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int,
-    bias: Array | None = None, relu: bool = False,
+    bias: Array | None = None, add: Array | None = None, relu: bool = False,
 ) -> Array:  # fmt: skip
     """y[n,i,j,o] = sum_e windows[n,i,j,e] * w[e,o], the windows copied block by block."""
     n_filters, channels, *kernel = w.shape
     plan = _forward_plan(x.shape[2:], tuple(kernel), stride, padding, dilation, channels, groups)
     y = np.empty((len(x), *plan.results[3 - len(kernel) :], n_filters), x.dtype)
-    _sum_windows(plan, x, w, False, y, y, bias, relu)
+    _sum_windows(plan, x, w, False, y, y, epilogue(bias, add, relu, x.dtype))
     return np.moveaxis(y, -1, 1)
 
 
@@ -184,7 +185,7 @@ def conv_input(
         size, dy.shape[2:], tuple(kernel), stride, padding, dilation, n_filters // groups, groups
     )
     for where, plan in plans:
-        _sum_windows(plan, dy, w, True, dx, dx[:, *where])
+        _sum_windows(plan, dy, w, True, dx, dx[:, *where], epilogue(None, None, False, dy.dtype))
     return np.moveaxis(dx, -1, 1)
 
 
@@ -216,6 +217,11 @@ def conv_weight(
     return dw
 
 
+def flat(w: Array) -> Array:
+    """Return weights in one row; a copy if they lie otherwise."""
+    return np.ascontiguousarray(readable(w)).reshape(-1)
+
+
 def channels_last(x: Array) -> Array:
     """Return images (N, C, ...) as a contiguous array (N, ..., C); a copy if they are no such."""
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
@@ -225,9 +231,8 @@ def channels_last(x: Array) -> Array:
 
 
 def _sum_windows(
-    plan: Plan, x: Array, w: Array, turned: bool, whole: Array, part: Array,
-    bias: Array | None = None, relu: bool = False,
-) -> None:  # fmt: skip
+    plan: Plan, x: Array, w: Array, turned: bool, whole: Array, part: Array, ending: Epilogue
+) -> None:
     """Compute results (N, ..., O), a part of a whole array.
 
     Args:
@@ -239,25 +244,31 @@ def _sum_windows(
         return
     width = VECTORS * VECTOR_BYTES // x.itemsize
     panels = -(-columns // width)
-    packed = workspace("conv filters", plan.groups * panels * width * plan.depth, x.dtype)
-    line = w[0].size  # a filter
-    steps = (plan.n_cells, plan.channels, line) if turned else (line, 1, 0)
-    parallel(
-        _pack_filters, plan.groups * panels, np.ascontiguousarray(w).reshape(-1), *steps,
-        w.size // plan.groups, plan.terms(turned), columns, plan.depth, packed,
-        grain=1 + 2**16 // (plan.depth * width),
-    )  # fmt: skip
+
+    def pack(packed: Array) -> None:
+        line = w[0].size  # a filter
+        steps = (plan.n_cells, plan.channels, line) if turned else (line, 1, 0)
+        parallel(
+            _pack_filters, plan.groups * panels, flat(w), *steps,
+            w.size // plan.groups, plan.terms(turned), columns, plan.depth, packed,
+            grain=1 + 2**16 // (plan.depth * width),
+        )  # fmt: skip
+
+    size = plan.groups * panels * width * plan.depth
+    how = turned, plan.groups, plan.cells.tobytes()
+    packed = prepared(w, "conv filters", how, (size,), pack)
     rows = part.size // part.shape[-1]
-    tiles = plan.groups * -(-rows // ROWS)
+    tiles = -(-rows // ROWS)
+    by_panels = tiles < min(panels, 4 * get_num_threads())  # then each is read by one thread
+    count = plan.groups * (panels if by_panels else tiles)
     offset = (part.ctypes.data - whole.ctypes.data) // part.itemsize
     places = tuple(step // part.itemsize for step in part.strides[:-1])
     places = (places[0],) + (0,) * (4 - len(places)) + places[1:]
-    no_values = np.empty(0, x.dtype)
     parallel(
-        _multiply_tiles, tiles, channels_last(x).reshape(-1), packed, rows, columns,
-        whole.reshape(-1), offset, places, part.flags.c_contiguous,
-        no_values if bias is None else np.ascontiguousarray(bias), relu, plan.direct, plan.geometry,
-        grain=1 + GRAIN * tiles // (rows * columns * plan.groups * plan.depth), pieces=2,
+        _multiply_tiles, count, by_panels, channels_last(x).reshape(-1), packed, rows, columns,
+        whole.reshape(-1), offset, places, part.flags.c_contiguous, ending, plan.direct,
+        plan.geometry,
+        grain=1 + GRAIN * count // (rows * columns * plan.groups * plan.depth), pieces=2,
     )  # fmt: skip
 
 
@@ -297,42 +308,47 @@ def _pack_filters(
 
 @jit()
 def _multiply_tiles(
-    begin, end, x, packed, rows, columns, y, offset, places, dense, bias, relu, direct, geometry
-):
-    """Compute the results from one tile of windows to another, counted over all groups."""
+    begin, end, by_panels, x, packed, rows, columns, y, offset, places, dense, ending, direct,
+    geometry,
+):  # fmt: skip
+    """Compute the results from one tile of windows, or panel of filters, to another.
+
+    They are counted over all groups.
+    """
     results, channels, groups, depth = geometry[1], geometry[5], geometry[6], geometry[7]
     block, tile = scratch(x)
     rows_of_y = np.empty(0 if dense else ROW_BLOCK * columns, x.dtype)
     width = tile_columns(x)
-    tiles = -(-rows // ROWS)
-    panel_step = depth * width
+    panels, panel_step = -(-columns // width), depth * width
     terms = even_parts(depth, DEPTH_BYTES // x.itemsize)
-    for group in range(begin // tiles, -(-end // tiles)):
-        first = max(0, begin - group * tiles) * ROWS
-        last = min(rows, (end - group * tiles) * ROWS)
-        filters = group * -(-columns // width) * panel_step
+    count = panels if by_panels else -(-rows // ROWS)
+    for group in range(begin // count, -(-end // count)):
+        low, high = max(0, begin - group * count), min(count, end - group * count)
+        first, last, left, right = low * ROWS, min(rows, high * ROWS), 0, columns
+        if by_panels:
+            first, last, left, right = 0, rows, low * width, min(columns, high * width)
+        wide, filters = right - left, (group * panels + left // width) * panel_step
         for row in range(first, last, ROW_BLOCK):
             height = min(ROW_BLOCK, last - row)
             pixel = channels * groups
             within = (row + -(-height // ROWS) * ROWS) * pixel <= x.size
-            c, at, step = rows_of_y, 0, columns
+            c, at, step = rows_of_y, 0, wide
             if dense:
                 c, step = y, columns * groups
-                at = offset + row * step + group * columns
+                at = offset + row * step + group * columns + left
             for k in range(0, depth, terms):
-                count = min(terms, depth - k)
+                deep = min(terms, depth - k)
                 a, start, row_step = x, row * pixel + group * channels + k, pixel
                 if not (direct and within):
                     a, start, row_step = block, 0, ROW_BYTES // x.itemsize
-                    pack_windows(x, geometry, group, row, height, k, count, block, row_step)
+                    pack_windows(x, geometry, group, row, height, k, deep, block, row_step)
                 multiply_block(
-                    a, start, row_step, 1, height, count, packed, filters + k * width, panel_step,
-                    columns, c, at, step, k > 0, tile,
+                    a, start, row_step, 1, height, deep, packed, filters + k * width, panel_step,
+                    wide, c, at, step, k > 0, tile,
                 )  # fmt: skip
-            if bias.size > 0 or relu:
-                _finish(c, at, step, height, columns, bias, group * columns, relu)
+            finish_block(c, at, step, height, wide, group * columns + left, ending)
             if not dense:
-                _scatter(c, height, columns, y, offset + group * columns, places, results, row)
+                _scatter(c, height, wide, y, offset + group * columns + left, places, results, row)
 
 
 @jit(inline=True)
@@ -382,33 +398,6 @@ def pack_windows(x, geometry, group, row, rows, k, terms, packed, row_step):
 
 
 @jit()
-def _finish(y, at, step, rows, columns, bias, first, relu):
-    """Add the bias to a block of results, and set negative ones to 0."""
-    zero = y.dtype.type(0)
-    for i in range(rows):
-        line = y[at + i * step : at + i * step + columns]
-        if bias.size > 0:
-            add = bias[first : first + columns]
-            for j in range(columns):
-                line[j] += add[j]
-        if relu:
-            for j in range(columns):
-                line[j] = line[j] if line[j] > zero or line[j] != line[j] else zero
-
-
-def finish(y: Array, bias: Array, relu: bool) -> None:
-    """Add the bias to results that lie channels last, in place, and set negative ones to 0."""
-    flat = np.moveaxis(y, 1, -1).reshape(-1)
-    grain = 1 + 2**16 // bias.size
-    parallel(_finish_pixels, y.size // bias.size, flat, bias, relu, grain=grain)
-
-
-@jit()
-def _finish_pixels(begin, end, y, bias, relu):
-    _finish(y, begin * bias.size, bias.size, end - begin, bias.size, bias, 0, relu)
-
-
-@jit()
 def _scatter(block, rows, columns, y, offset, places, results, row):
     """Copy results, row by row, to where they lie in y."""
     for i in range(rows):
@@ -417,6 +406,62 @@ def _scatter(block, rows, columns, y, offset, places, results, row):
         n, d = divmod(rest, results[0])
         at = offset + n * places[0] + d * places[1] + h * places[2] + w * places[3]
         copy(block, i * columns, y, at, columns)
+
+
+# --- what happens to results while they are in the cache ------------------------------------------
+
+
+class Epilogue(NamedTuple):
+    """y = relu(y + bias + add): the bias of each channel, values that lie like y; empty: none."""
+
+    bias: Array
+    add: Array
+    relu: bool
+
+
+def epilogue(bias: Array | None, add: Array | None, relu: bool, dtype: Any) -> Epilogue:
+    """Describe an epilogue; `add` is shaped like the results, (N, O, ...)."""
+    nothing = np.empty(0, dtype)
+    return Epilogue(
+        nothing if bias is None else flat(bias),
+        nothing if add is None else channels_last(add).reshape(-1),
+        relu,
+    )
+
+
+@jit()
+def finish_block(y, at, step, rows, columns, first, ending):
+    """Apply an epilogue to a block of results, whose first column is channel `first`."""
+    bias, add, relu = ending
+    zero = y.dtype.type(0)
+    for i in range(rows):
+        start = at + i * step
+        line = y[start : start + columns]
+        if bias.size > 0:
+            shift = bias[first : first + columns]
+            for j in range(columns):
+                line[j] += shift[j]
+        if add.size > 0:
+            other = add[start : start + columns]
+            for j in range(columns):
+                line[j] += other[j]
+        if relu:
+            for j in range(columns):
+                line[j] = line[j] if line[j] > zero or line[j] != line[j] else zero
+
+
+def finish(y: Array, bias: Array, add: Array | None, relu: bool) -> None:
+    """Apply an epilogue to results that lie channels last, in place."""
+    flat = np.moveaxis(y, 1, -1).reshape(-1)
+    ending = epilogue(bias, add, relu, y.dtype)
+    parallel(
+        _finish_pixels, y.size // bias.size, flat, bias.size, ending, grain=1 + 2**16 // bias.size
+    )
+
+
+@jit()
+def _finish_pixels(begin, end, y, channels, ending):
+    finish_block(y, begin * channels, channels, end - begin, channels, 0, ending)
 
 
 # --- the sum over all pixels ----------------------------------------------------------------------

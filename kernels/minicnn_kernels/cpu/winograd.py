@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.cpu.convolution import channels_last
+from minicnn_kernels.cpu.convolution import Epilogue, channels_last, epilogue, finish_block, flat
 from minicnn_kernels.cpu.gemm import multiply_block, tile_columns
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.transform import between, move
 from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, transpose_square
-from minicnn_kernels.cpu.workspace import workspace
+from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides
 from minicnn_kernels.threads import get_num_threads, parallel
 
@@ -89,17 +89,22 @@ def tiling(m: int, image: Sides, result: Sides, padding: Sides) -> Tiling:
 # --- the three convolutions -----------------------------------------------------------------------
 
 
-def conv(m: int, x: Array, w: Array, *, padding: Sides, **settings: Any) -> Array:
+def conv(
+    m: int, x: Array, w: Array, *, padding: Sides, bias: Array | None = None,
+    add: Array | None = None, relu: bool = False, **settings: Any,
+) -> Array:  # fmt: skip
     """Y = A^T [(G g G^T) * (B^T d B)] A for each tile of m x m results."""
     size = x.shape[2] + 2 * padding[0] - 2, x.shape[3] + 2 * padding[1] - 2
-    return _convolve(x, w, False, tiling(m, x.shape[2:], size, padding))
+    cut = tiling(m, x.shape[2:], size, padding)
+    return _convolve(x, w, False, cut, epilogue(bias, add, relu, x.dtype))
 
 
 def conv_input(
     m: int, dy: Array, w: Array, *, size: Sides, padding: Sides, **settings: Any
 ) -> Array:
     """dx = conv(dy, w turned by 180 degrees, its channels exchanged), with padding 2 - p."""
-    return _convolve(dy, w, True, tiling(m, dy.shape[2:], size, (2 - padding[0], 2 - padding[1])))
+    cut = tiling(m, dy.shape[2:], size, (2 - padding[0], 2 - padding[1]))
+    return _convolve(dy, w, True, cut, epilogue(None, None, False, dy.dtype))
 
 
 def conv_weight(m: int, x: Array, dy: Array, *, padding: Sides, **settings: Any) -> Array:
@@ -137,9 +142,9 @@ conv_input2, conv_input4 = (partial(conv_input, m) for m in (2, 4))
 conv_weight2, conv_weight4 = (partial(conv_weight, m) for m in (2, 4))
 
 
-def _convolve(x: Array, w: Array, turned: bool, cut: Tiling) -> Array:
+def _convolve(x: Array, w: Array, turned: bool, cut: Tiling, ending: Epilogue) -> Array:
     """Convolve x with w, or with w turned by 180 degrees, its channels exchanged."""
-    x, w = channels_last(x), np.ascontiguousarray(w)
+    x = channels_last(x)
     channels, n_filters = x.shape[3], w.shape[1] if turned else w.shape[0]
     y = np.empty((len(x), cut.out_height, cut.out_width, n_filters), x.dtype)
     points, tiles, lanes = (cut.m + 2) ** 2, len(x) * cut.rows * cut.columns, lanes_of(x)
@@ -155,19 +160,33 @@ def _convolve(x: Array, w: Array, turned: bool, cut: Tiling) -> Array:
     row_v, row_m = round_up(channels, lanes) + lanes, min(group, round_up(n_filters, lanes))
     block = tiles if few else _block(step, points * (row_v + row_m) * x.itemsize, LEAST_TILES)
     block = round_up(block, ROWS)
-    u = _points("u", parts if few else 1, points, chunk * group, x)
     v = _points("v", parts, points, block * row_v, x)
     product = _points("m", parts, points, block * row_m, x)
-    if not few:
-        panels, grain = group // (VECTORS * lanes), 1 + 2**10 // channels
-        parallel(_transform_panels, panels, cut.m, w.reshape(-1), turned, channels, n_filters, u[0],
-                 grain=grain)  # fmt: skip
+    if few:
+        u = _points("u", parts, points, chunk * group, x)
+    else:
+        u = _transformed(w, cut.m, turned, channels, n_filters)
     parallel(
         _convolve_parts, parts, step, few, cut, tiles, block, x.reshape(-1), channels,
-        w.reshape(-1), turned, n_filters, group, chunk, u, v, row_v, product, row_m, y.reshape(-1),
-        pieces=1,
+        flat(w), turned, n_filters, group, chunk, u, v, row_v, product, row_m,
+        y.reshape(-1), ending, pieces=1,
     )  # fmt: skip
     return y.transpose(0, 3, 1, 2)
+
+
+def _transformed(w: Array, m: int, turned: bool, channels: int, n_filters: int) -> Array:
+    """Return U of all filters: (1, points), with a vector's room after each point."""
+    panel = VECTORS * lanes_of(w)
+    panels = -(-n_filters // panel)
+
+    def transform(u: Array) -> None:
+        parallel(
+            _transform_panels, panels, m, flat(w), turned, channels, n_filters, u[0],
+            grain=1 + 2**10 // channels,
+        )  # fmt: skip
+
+    shape = 1, (m + 2) ** 2 * (channels * panels * panel + lanes_of(w))
+    return prepared(w, "winograd u", (m, turned), shape, transform)
 
 
 def lanes_of(x: Array) -> int:
@@ -204,7 +223,7 @@ def _points(name: str, parts: int, points: int, values: int, like: Array) -> Arr
 @jit()
 def _convolve_parts(
     begin, end, step, few, cut, tiles, block, x, channels, w, turned, n_filters, group, chunk,
-    u, v, row_v, product, row_m, y,
+    u, v, row_v, product, row_m, y, ending,
 ):  # fmt: skip
     """Compute the results of part of the tiles; or, of few tiles, part of the channels of all."""
     lanes = VECTOR_BYTES // x.itemsize
@@ -232,19 +251,9 @@ def _convolve_parts(
                     deep = min(chunk, channels - c)
                     if few:
                         _transform_filters(
-                            cut.m,
-                            w,
-                            turned,
-                            channels,
-                            n_filters,
-                            c,
-                            deep,
-                            g,
-                            wide,
-                            own_u,
-                            u_step,
-                            0,
-                        )
+                            cut.m, w, turned, channels, n_filters, c, deep, g, wide,
+                            own_u, u_step, 0,
+                        )  # fmt: skip
                     for p in range(points):
                         multiply_block(
                             own_v, p * v_step + c, row_v, 1, -(-count // ROWS) * ROWS, deep,
@@ -253,8 +262,9 @@ def _convolve_parts(
                         )  # fmt: skip
                 for k in range(count):
                     _transform_results(
-                        cut, first + k, own_product, k * row_m, m_step, y, n_filters, g, wide, tile
-                    )
+                        cut, first + k, own_product, k * row_m, m_step, y, n_filters, g, wide,
+                        ending, tile,
+                    )  # fmt: skip
 
 
 @jit()
@@ -283,7 +293,7 @@ def _transform_pixels(cut, t, x, channels, c0, count, v, at_v, v_step, tile):
 
 
 @jit()
-def _transform_results(cut, t, product, at_m, m_step, y, n_filters, o0, count, tile):
+def _transform_results(cut, t, product, at_m, m_step, y, n_filters, o0, count, ending, tile):
     """Y = A^T M A for tile t and some filters; what lies beyond the result is dropped."""
     lanes = VECTOR_BYTES // y.itemsize
     m, n = cut.m, cut.m + 2
@@ -301,6 +311,8 @@ def _transform_results(cut, t, product, at_m, m_step, y, n_filters, o0, count, t
                 for b in range(b1):
                     at = start + a * row + b * n_filters + o
                     _move(tile, (a * m + b) * lanes, y, at, min(lanes, count - o))
+    for a in range(a1):
+        finish_block(y, start + a * row, n_filters, b1, count, o0, ending)
 
 
 @jit(inline=True)

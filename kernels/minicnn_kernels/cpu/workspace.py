@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array, aligned_empty
+from minicnn_kernels.constants import is_constant, kept
 
 _thread = threading.local()
 
@@ -26,3 +28,20 @@ def workspace(name: str, shape: int | tuple[int, ...], dtype: Any) -> Array:
         memory = vars(_thread)[name] = aligned_empty((n_bytes,), np.uint8)
     scratch: Array = memory[:n_bytes].view(dtype).reshape(shape)
     return scratch
+
+
+def prepared(
+    w: Array, name: str, how: Hashable, shape: tuple[int, ...], fill: Callable[[Array], None]
+) -> Array:
+    """Return memory that `fill` fills from w: scratch or, of a constant, filled once and kept."""
+    if not is_constant(w):
+        scratch = workspace(name, shape, w.dtype)
+        fill(scratch)
+        return scratch
+
+    def make() -> Array:
+        memory = aligned_empty(shape, w.dtype)
+        fill(memory)
+        return memory
+
+    return kept(w, (name, how), make)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
@@ -34,20 +35,24 @@ LARGE = 2**18
 """Results worth a compiled pass for the bias: NumPy starts anew for the channels of each pixel."""
 
 
-def conv_bias(x: Array, w: Array, b: Array, *, relu: bool = False, **settings: Any) -> Array:
-    """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j]; with `relu` 0 where that is negative.
+def conv_bias(
+    x: Array, w: Array, b: Array, *, add: Array | None = None, relu: bool = False, **settings: Any
+) -> Array:
+    """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j] (+ add[n,o,i,j]); with `relu` 0 where negative.
 
-    Some algorithms do both while a block of results is still in the cache.
+    Some algorithms do all that while a block of results is still in the cache.
     """
     chosen = conv.choose(x, w, **settings)
     if "bias" in chosen.extras:
-        y: Array = chosen.compute(x, w, bias=b, relu=relu, **settings)
+        y: Array = chosen.compute(x, w, bias=b, add=add, relu=relu, **settings)
         return y
     y = chosen.compute(x, w, **settings)
     if can_compile() and y.size >= LARGE and np.moveaxis(y, 1, -1).flags.c_contiguous:
-        import_module("minicnn_kernels.cpu.convolution").finish(y, np.ascontiguousarray(b), relu)
+        import_module("minicnn_kernels.cpu.convolution").finish(y, b, add, relu)
         return y
     y += per_channel(b, y.ndim)
+    if add is not None:
+        y += add
     return np.maximum(y, 0, out=y) if relu else y
 
 
@@ -362,11 +367,14 @@ def _copies(products: int, channels: int, filters: int, kernel: Sides, groups: i
 
 
 def implicit_gemm_cost(x: Array, w: Array, *, groups: int, **settings: Any) -> float:
-    """120 products in a nanosecond, and the filters to put in order."""
+    """120 products in a nanosecond, and the filters to put in order, or only to read."""
     filters = max(1, len(w) // groups)
     products = forward_products(x, w, **settings)
     copies = _copies(products, w.shape[1], filters, w.shape[2:], groups)
-    return float(120_000 + products * _filled(filters) / filters / 120 + w.size / 4 + copies)
+    ready = is_constant(w)
+    in_order = w.size / 4 if ready else w.size / 1.4
+    fixed = 30_000 if ready else 120_000
+    return float(fixed + products * _filled(filters) / filters / 120 + in_order + copies)
 
 
 def implicit_gemm_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
@@ -394,7 +402,7 @@ def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
 conv.compiled(
     "implicit_gemm", "convolution.conv",
     "y[p,o] = sum_e windows[p,e] * w[e,o]: blocks of windows times filters.",
-    cost=implicit_gemm_cost, serves=_serves_floats, extras=("bias", "relu"),
+    cost=implicit_gemm_cost, serves=_serves_floats, extras=("bias", "add", "relu"),
 )  # fmt: skip
 conv_input.compiled(
     "implicit_gemm", "convolution.conv_input",

@@ -116,6 +116,7 @@ def _register(m: int) -> None:
             m, x, w.shape[1], w.shape[0], Windows(x.shape[2:], (3, 3), padding=padding).output
         ),
         serves=lambda x, w, **settings: _compiled(x, w) and _serves_filters(x, w, **settings),
+        extras=("bias", "add", "relu"),
     )
     conv_input.compiled(
         f"winograd{m}",

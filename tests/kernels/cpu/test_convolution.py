@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn_kernels import conv, conv_bias, conv_input, conv_weight, use_algorithms
+from minicnn_kernels.constants import constant
 from minicnn_kernels.errors import AlgorithmError
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference import convolution as reference
@@ -158,24 +159,39 @@ def test_the_three_are_one_form(found, channels, filters, groups):
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("groups", [1, 2])
-def test_bias_and_relu(groups, relu):
-    call = Call(SQUARE, channels=3, filters=20, groups=groups)
-    bias = integers((20 * groups,), seed=5).astype(np.float32)
-    y = convolution.conv(call.x, call.w, bias=bias, relu=relu, **call.settings)
-    expected = conv(call.x, call.w, algorithm="im2col", **call.settings) + bias[:, None, None]
-    np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
-
-
-@pytest.mark.parametrize("relu", [False, True])
-def test_the_bias_of_an_algorithm_that_has_none(relu, monkeypatch):
+@pytest.mark.parametrize("algorithm", ["implicit_gemm", "grouped_direct", "im2col"])
+@pytest.mark.parametrize("last", [False, True])
+def test_an_epilogue(algorithm, last, relu, monkeypatch):
+    """Algorithms that have none are followed by a pass, a compiled one where they allow it."""
     monkeypatch.setattr(reference, "LARGE", 0)
+    call = Call(SQUARE, channels=3, filters=20, groups=2)
+    bias = integers((80,), seed=5).astype(np.float32)[::2]
+    add = integers((2, 6, 6, 40) if last else (2, 40, 6, 6), seed=6).astype(np.float32)
+    add = np.moveaxis(add, -1, 1) if last else add
+    plain = conv(call.x, call.w, algorithm="loops", **call.settings) + bias[:, None, None]
+    for shortcut in (None, add):
+        with use_algorithms(conv=algorithm):
+            y = conv_bias(call.x, call.w, bias, add=shortcut, relu=relu, **call.settings)
+        expected = plain if shortcut is None else plain + add
+        np.testing.assert_array_equal(y, np.maximum(expected, 0) if relu else expected)
+
+
+def test_few_pixels_are_shared_by_filters(monkeypatch):
+    """Each thread computes other columns of all results."""
+    monkeypatch.setattr(convolution, "GRAIN", 1)
+    for groups, filters in ((1, 150), (2, 70)):
+        call = Call(Windows((3, 3), (2, 2)), channels=2, filters=filters, groups=groups, images=1)
+        assert_right(call)
+
+
+def test_constant_filters_are_put_in_order_once(monkeypatch):
     call = Call(SQUARE, channels=3, filters=20)
-    bias = integers((40,), seed=5).astype(np.float32)[::2]
-    expected = conv(call.x, call.w, algorithm="im2col", **call.settings) + bias[:, None, None]
-    with use_algorithms(conv="winograd2"):
-        y = conv_bias(call.x, call.w, bias, relu=relu, **call.settings)
-    np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-4)
+    expected = call.all_three("im2col")
+    call.w = constant(call.w)
+    for _ in range(2):
+        for found, correct in zip(call.all_three("implicit_gemm"), expected, strict=True):
+            np.testing.assert_array_equal(found, correct)
+        monkeypatch.setattr(convolution, "_pack_filters", None)  # would fail if it were called
 
 
 def test_relu_keeps_nan():

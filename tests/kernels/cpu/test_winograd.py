@@ -7,7 +7,8 @@ import pytest
 from convolutions_3x3 import convolution, convolutions, relative_error
 from hypothesis import given, settings
 
-from minicnn_kernels import threads
+from minicnn_kernels import conv_bias, threads, use_algorithms
+from minicnn_kernels.constants import constant
 from minicnn_kernels.errors import AlgorithmError
 
 winograd = pytest.importorskip("minicnn_kernels.cpu.winograd", reason="Numba is not installed")
@@ -91,6 +92,33 @@ def test_several_blocks_in_a_part(monkeypatch):
     for name in NAMES:
         for found, expected in zip(c.all_three(name), c.all_three("im2col"), strict=True):
             assert relative_error(found, expected) < 1e-14
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_an_epilogue(name, sizes):
+    c, rng = convolution(**sizes), np.random.default_rng(1)
+    plain = c.forward("im2col")
+    bias, shortcut = rng.standard_normal(plain.shape[1]), rng.standard_normal(plain.shape)
+    for add in (None, shortcut):
+        expected = plain + bias[:, None, None] + (0 if add is None else add)
+        for relu in (False, True):
+            with use_algorithms(conv=name):
+                y = conv_bias(c.x, c.w, bias, add=add, relu=relu, **c.settings)
+            assert relative_error(y, np.maximum(expected, 0) if relu else expected) < 1e-14
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("few_tiles", [0, 1000])
+def test_filters_that_are_constant(name, few_tiles, monkeypatch):
+    """Few tiles have their filters transformed where they are used, others once."""
+    monkeypatch.setattr(winograd, "FEW_TILES", few_tiles)
+    for sizes in SIZES:
+        c = convolution(**sizes)
+        expected, c.w = c.all_three("im2col"), constant(c.w)
+        for _ in range(2):
+            for found, correct in zip(c.all_three(name), expected, strict=True):
+                assert relative_error(found, correct) < 1e-14
 
 
 @pytest.mark.parametrize("layout", [

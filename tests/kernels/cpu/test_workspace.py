@@ -5,7 +5,8 @@ import threading
 import numpy as np
 
 from minicnn_kernels.arrays import CACHE_LINE
-from minicnn_kernels.cpu.workspace import workspace
+from minicnn_kernels.constants import constant
+from minicnn_kernels.cpu.workspace import prepared, workspace
 
 
 def test_memory_is_aligned_and_has_the_shape_and_type():
@@ -38,3 +39,25 @@ def test_each_thread_has_its_own():
     thread.start()
     thread.join()
     assert not np.shares_memory(mine, found[0])
+
+
+def test_what_is_prepared_is_scratch_memory_or_kept_of_a_constant():
+    filled = []
+
+    def fill(memory):
+        filled.append(memory)
+        memory[...] = 7
+
+    plain, fixed = np.ones(3, np.float32), constant(np.ones(3, np.float32))
+    for w, times in ((plain, 2), (fixed, 1)):
+        filled.clear()
+        for _ in range(2):
+            found = prepared(w, "test prepared", 0, (2, 5), fill)
+            assert (found.shape, found.dtype) == ((2, 5), np.float32)
+            assert (found == 7).all()
+        assert len(filled) == times
+        scratch = workspace("test prepared", (2, 5), np.float32)
+        assert np.shares_memory(found, scratch) == (w is plain)
+        assert found.ctypes.data % CACHE_LINE == 0
+    prepared(fixed, "test prepared", 1, (2, 5), fill)
+    assert len(filled) == 2
