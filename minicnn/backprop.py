@@ -17,6 +17,7 @@ from minicnn.arguments import owner
 from minicnn.differentiable import Node, grad_enabled
 from minicnn.errors import GradientError
 from minicnn.tensor import Hook, Tensor
+from minicnn_kernels.one_pass import in_one_pass
 
 
 @contextmanager
@@ -125,24 +126,24 @@ class _Pending:
 
     def __init__(self) -> None:
         self.value: Any = None
-        self.ours = False  # nobody else looks at this memory, so it may be added to in place
+        self.ours = False  # whether nobody else looks at this memory
 
     def add(self, value: Any, ours: bool) -> None:
         if self.value is None:
             self.value, self.ours = value, ours
-        elif self.ours:
-            self.value += value
-        elif ours and not isinstance(self.value, Tensor):
-            value += self.value
-            self.value, self.ours = value, True
         else:
-            self.value, self.ours = self.value + value, not isinstance(value, Tensor)
+            self.value, self.ours = _sum(self.value, value), not isinstance(value, Tensor)
 
     def as_tensor(self) -> Tensor:
         """Return the gradient as a Tensor with memory of its own."""
         if isinstance(self.value, Tensor):
             return self.value * 1
         return Tensor(self.value if self.ours else np.array(self.value))
+
+
+@in_one_pass
+def _sum(a: Any, b: Any) -> Any:
+    return a + b
 
 
 def _walk(

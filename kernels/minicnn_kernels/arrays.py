@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from math import prod
 from typing import Any, TypeAlias
 
@@ -29,11 +31,14 @@ def device_of(array: Any) -> str:
 def keep_freed_memory() -> None:
     """Let the C library keep freed arrays for the next ones instead of returning their pages.
 
-    glibc returns blocks above a threshold to the system at once, and raises that threshold (to
-    32 MiB at most) when it sees such a block freed.  So one is allocated here, untouched, and
-    freed.  Other C libraries lose nothing by it.
+    glibc returns blocks above a threshold to the system at once, and what is free at the end of its
+    memory; a new page then costs a microsecond.  Other C libraries are left alone.
     """
-    np.empty(2**25 - 2**14, dtype=np.uint8)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, largest_allowed = -1, -3, 2**25
+        mallopt(mmap_threshold, largest_allowed)
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
