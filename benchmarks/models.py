@@ -4,7 +4,9 @@ The files of `minicnn/models` run with either library's layers, so both have the
 with PyTorch's usual memory order, once with `channels_last`.  Each contender runs in a process of
 its own; they take turns, so that a busy moment of the machine hits all.  A training step is
 forward, cross-entropy, backward and SGD with momentum, at 224x224 pixels (LeNet: 32x32), float32.
-In inference batch norms are folded into the convolutions in both libraries.  The memory is the
+In inference batch norms are folded into the convolutions in both libraries, and minicnn's model is
+frozen: its weights are prepared beforehand.  PyTorch takes part in its usual way, in both orders,
+and likewise prepared, by `torch.jit.freeze` and `optimize_for_inference`.  The memory is the
 largest resident size during the first steps, less that before the model was built.
 
     python benchmarks/models.py --only resnet18 --only vgg16 [--work train --work infer1]
@@ -33,7 +35,12 @@ from minicnn.bench.timing import settle
 
 MODELS = {"lenet5": 64, "alexnet": 8, "vgg16": 8, "googlenet": 8, "resnet18": 8, "resnet50": 8}
 WORK = {"train": None, "infer1": 1, "infer8": 8}  # and the batch; that of training is the model's
-CONTENDERS = {"minicnn": "minicnn", "torch": "NCHW", "torch-cl": "channels_last"}
+CONTENDERS = {
+    "minicnn": "minicnn",
+    "torch": "PyTorch NCHW",
+    "torch-cl": "PyTorch channels_last",
+    "torch-jit": "PyTorch frozen",
+}
 SECONDS_A_TURN = 0.5
 Step = Callable[[], None]
 
@@ -78,16 +85,16 @@ def minicnn_step(model: str, work: str, images: Any, labels: Any) -> Step:
     net, x = models.create(model, **settings(model)), minicnn.tensor(images)
     if work == "train":
         return training(minicnn, net, minicnn.optim.SGD, x, minicnn.tensor(labels))
-    fused = nn.utils.fuse_all_bn_eval(net, x[:1])
+    frozen = nn.utils.freeze(net, x)
 
     def step() -> None:
         with minicnn.no_grad():
-            fused(x)
+            frozen(x)
 
     return step
 
 
-def torch_step(model: str, work: str, images: Any, labels: Any, channels_last: bool) -> Step:
+def torch_step(model: str, work: str, images: Any, labels: Any, contender: str) -> Step:
     import torch
     from torch.fx.experimental import optimization
 
@@ -95,12 +102,16 @@ def torch_step(model: str, work: str, images: Any, labels: Any, channels_last: b
 
     torch.manual_seed(0)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    order = torch.channels_last if channels_last else torch.contiguous_format
+    order = torch.channels_last if contender == "torch-cl" else torch.contiguous_format
     net = in_torch.create(model, **settings(model)).to(memory_format=order)
     x = torch.tensor(images).to(memory_format=order)
     if work == "train":
         return training(torch, net, torch.optim.SGD, x, torch.tensor(labels))
-    fused = optimization.fuse(net.eval()).to(memory_format=order)
+    if contender == "torch-jit":
+        frozen = torch.jit.freeze(torch.jit.trace(net.eval(), x))
+        fused = torch.jit.optimize_for_inference(frozen)
+    else:
+        fused = optimization.fuse(net.eval()).to(memory_format=order)
 
     def step() -> None:
         with torch.inference_mode():
@@ -121,7 +132,7 @@ def work_on(contender: str, model: str, work: str) -> None:
         import torch  # noqa: F401
     before = peak()
     make = minicnn_step if contender == "minicnn" else torch_step
-    extra = () if contender == "minicnn" else (contender == "torch-cl",)
+    extra = () if contender == "minicnn" else (contender,)
     step = make(model, work, images, labels, *extra)
     started = time.perf_counter()
     step()
@@ -185,7 +196,7 @@ def answer(worker: Any) -> Any:
 
 
 def row(model: str, work: str, results: dict[str, Any]) -> str:
-    """Return a line of the table; the ratio is to the faster of PyTorch's two."""
+    """Return a line of the table; the ratio is to the fastest form of PyTorch."""
     batch = WORK[work] or MODELS[model]
     cells = [model, f"{'training step' if work == 'train' else 'inference'}, batch {batch}"]
     for name in CONTENDERS:
@@ -202,8 +213,8 @@ def row(model: str, work: str, results: dict[str, Any]) -> str:
 
 
 HEAD = (
-    "| network | work | minicnn | PyTorch NCHW | PyTorch channels_last | ratio of minima | "
-    "of medians | MiB: minicnn | PyTorch NCHW | channels_last |\n" + "|---" * 10 + "|"
+    f"| network | work | {' | '.join(CONTENDERS.values())} | ratio of minima | of medians | MiB: "
+    f"{' | '.join(CONTENDERS.values())} |\n" + "|---" * (4 + 2 * len(CONTENDERS)) + "|"
 )
 
 
@@ -229,7 +240,8 @@ def main() -> None:
     everything, lines = {}, [HEAD]
     for model in options.only or MODELS:
         for work in options.work or WORK:
-            results = compare(model, work, options.threads, options.turns, names)
+            who = [name for name in names if (name, work) != ("torch-jit", "train")]
+            results = compare(model, work, options.threads, options.turns, who)
             everything[f"{model} {work}"] = results
             lines.append(row(model, work, results))
             print(lines[-1], flush=True)

@@ -6,7 +6,8 @@ type they meet; two different floating-point types are refused, never promoted i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,19 @@ TORCH_NAMES = (("input",), ("other", "exponent"))
 
 NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
 """What NumPy calls a setting, which PyTorch accepts too: `sum(x, axis=1)`."""
+
+
+class Call(NamedTuple):
+    """An operation that was run on arrays, and what came out."""
+
+    op: Op[Any]
+    arrays: list[Any]
+    settings: dict[str, Any]
+    result: Any
+
+
+calls: ContextVar[list[Call] | None] = ContextVar("calls", default=None)
+"""Where every call is noted while somebody wants to know."""
 
 
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -118,7 +132,10 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     """
     try:
         y = op.forward(*arrays, **settings)
-        return y if "dtype" in settings else not_promoted(y, arrays)
+        y = y if "dtype" in settings else not_promoted(y, arrays)
+        if (noted := calls.get()) is not None:
+            noted.append(Call(op, arrays, settings, y))
+        return y
     except MinicnnError:
         raise
     except ValueError as error:

@@ -168,7 +168,7 @@ class Net:
 
     Attributes:
         library: minicnn or torch.
-        fold: returns a copy for inference, its batch norms folded into the convolutions.
+        fold: returns a copy prepared for inference, its batch norms folded into the convolutions.
         wait: waits until the device has finished.
     """
 
@@ -257,7 +257,7 @@ def own_net(work: ModelWork, operands: Operands) -> Net:
     if operands["x"].dtype == np.float64:
         net = net.double()
     x, labels = minicnn.tensor(operands["x"]), minicnn.tensor(operands["labels"])
-    return Net(minicnn, net, x, labels, nn.utils.fuse_all_bn_eval)
+    return Net(minicnn, net, x, labels, nn.utils.freeze)
 
 
 def built(net: Net, work: ModelWork, name: str) -> Built:

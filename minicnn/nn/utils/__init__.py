@@ -13,6 +13,7 @@ from minicnn.nn.utils.clip_grad import (
     get_total_norm,
 )
 from minicnn.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from minicnn.nn.utils.freezing import freeze
 from minicnn.nn.utils.fusion import (
     fuse_all_bn_eval,
     fuse_conv_bn_eval,
@@ -25,6 +26,7 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "freeze",
     "fuse_all_bn_eval",
     "fuse_conv_bn_eval",
     "fuse_conv_bn_weights",

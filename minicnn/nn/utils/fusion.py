@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def fuse_all_bn_eval(model: Module, *inputs: Any) -> Module:
             _replace(fused, bn, Identity())
     with no_grad():
         found = fused(*inputs)
-    if not np.allclose(found.array, expected.array, rtol=1e-3, atol=1e-3 * _largest(expected)):
+    if not alike(found, expected):
         raise ArgumentError(
             "fuse_all_bn_eval: the fused model computes something else; does it use the result of "
             "a convolution in another place than the batch norm after it?"
@@ -81,8 +82,27 @@ def _replace(model: Module, old: Module, new: Module) -> None:
                 module._modules[name] = new
 
 
-def _largest(x: Tensor) -> float:
-    return float(np.abs(x.array).max(initial=0.0))
+def alike(found: Any, expected: Any) -> bool:
+    """Say whether two results are the same but for rounding."""
+    return all(
+        np.allclose(y, z, rtol=1e-3, atol=1e-3 * np.abs(z).max(initial=0), equal_nan=True)
+        for y, z in zip(arrays_of(found), arrays_of(expected), strict=True)
+    )
+
+
+def arrays_of(result: Any) -> list[Any]:
+    """Return the arrays of a tensor, or of a tuple or list of results."""
+    found: list[Any] = []
+    mapped(result, lambda tensor: found.append(tensor.array))
+    return found
+
+
+def mapped(result: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to a result, or to each of a tuple, a named one, or a list of results."""
+    if not isinstance(result, (tuple, list)):
+        return function(result)
+    parts = [mapped(part, function) for part in result]
+    return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
 
 
 def fuse_conv_bn_eval(conv: Module, bn: Module, transpose: bool = False) -> Module:
