@@ -25,12 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, aligned_empty
 from minicnn_kernels.constants import readable
 from minicnn_kernels.cpu.gemm import (
     DEPTH_BYTES,
     ROW_BLOCK,
     ROW_BYTES,
+    clear_rest,
     multiply_block,
     pack_a,
     scratch,
@@ -38,7 +39,15 @@ from minicnn_kernels.cpu.gemm import (
     transpose,
 )
 from minicnn_kernels.cpu.jit import jit
-from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, clear, copy, transpose_square
+from minicnn_kernels.cpu.vector import (
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    address,
+    clear,
+    copy,
+    transpose_square,
+)
 from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides, output_size
 from minicnn_kernels.threads import get_num_threads, parallel
@@ -52,6 +61,12 @@ WINDOW_STEP = 272
 DIRECT_BYTES = 1024
 """How far apart pixels may lie to be read where they are: columns of far ones share few places in
 the cache."""
+
+AHEAD_BYTES = 2**15
+"""Pixels that are read where they are, come to the cache in blocks of at least so many bytes."""
+
+DIRECT_DEPTH_BYTES = 4096
+"""Terms of the sum in a block where pixels are read where they are, in bytes."""
 
 SMALL_SUMS = 2**17
 """Values of a weight gradient that each thread sums up for itself, over its own pixels."""
@@ -169,7 +184,7 @@ def conv(
     """y[n,i,j,o] = sum_e windows[n,i,j,e] * w[e,o], the windows copied block by block."""
     n_filters, channels, *kernel = w.shape
     plan = _forward_plan(x.shape[2:], tuple(kernel), stride, padding, dilation, channels, groups)
-    y = np.empty((len(x), *plan.results[3 - len(kernel) :], n_filters), x.dtype)
+    y = aligned_empty((len(x), *plan.results[3 - len(kernel) :], n_filters), x.dtype)
     _sum_windows(plan, x, w, False, y, y, epilogue(bias, add, relu, x.dtype))
     return np.moveaxis(y, -1, 1)
 
@@ -179,7 +194,7 @@ def conv_input(
 ) -> Array:
     """dx[n,k,l,c] = sum_e windows of dy[n,k,l,e] * w[e,c], for pixels of one phase at a time."""
     n_filters, channels, *kernel = w.shape
-    dx = np.empty((len(dy), *size, channels * groups), dy.dtype)
+    dx = aligned_empty((len(dy), *size, channels * groups), dy.dtype)
     dy = np.moveaxis(channels_last(dy), -1, 1)
     plans = _input_plans(
         size, dy.shape[2:], tuple(kernel), stride, padding, dilation, n_filters // groups, groups
@@ -195,7 +210,7 @@ def conv_weight(
     """dw[e,o] = sum_nij windows[n,i,j,e] * dy[n,i,j,o], the windows copied block by block."""
     channels, n_filters = x.shape[1] // groups, dy.shape[1]
     plan = _forward_plan(x.shape[2:], size, stride, padding, dilation, channels, groups)
-    dw = np.empty((n_filters, channels, *size), x.dtype)
+    dw = aligned_empty((n_filters, channels, *size), x.dtype)
     pixels, filters = dy.size // max(1, n_filters), n_filters // groups
     if 0 in (pixels, dw.size):
         dw[...] = 0
@@ -259,7 +274,9 @@ def _sum_windows(
     packed = prepared(w, "conv filters", how, (size,), pack)
     rows = part.size // part.shape[-1]
     tiles = -(-rows // ROWS)
-    by_panels = tiles < min(panels, 4 * get_num_threads())  # then each is read by one thread
+    # Each thread reads all pixels and its part of the filters, or the other way round
+    few = tiles < min(panels, 4 * get_num_threads())
+    by_panels = few or (plan.direct and rows < columns)
     count = plan.groups * (panels if by_panels else tiles)
     offset = (part.ctypes.data - whole.ctypes.data) // part.itemsize
     places = tuple(step // part.itemsize for step in part.strides[:-1])
@@ -317,10 +334,16 @@ def _multiply_tiles(
     """
     results, channels, groups, depth = geometry[1], geometry[5], geometry[6], geometry[7]
     block, tile = scratch(x)
-    rows_of_y = np.empty(0 if dense else ROW_BLOCK * columns, x.dtype)
     width = tile_columns(x)
     panels, panel_step = -(-columns // width), depth * width
+    pixel = channels * groups
+    block_rows, block_step = ROW_BLOCK, ROW_BYTES // x.itemsize
     terms = even_parts(depth, DEPTH_BYTES // x.itemsize)
+    if direct:
+        block_rows = min(ROW_BLOCK, -(-AHEAD_BYTES // (pixel * x.itemsize * ROWS)) * ROWS)
+        terms = even_parts(depth, DIRECT_DEPTH_BYTES // x.itemsize)
+        block_step = max(block_step, terms + 64 // x.itemsize)
+    rows_of_y = np.empty(0 if dense else block_rows * columns, x.dtype)
     count = panels if by_panels else -(-rows // ROWS)
     for group in range(begin // count, -(-end // count)):
         low, high = max(0, begin - group * count), min(count, end - group * count)
@@ -328,9 +351,8 @@ def _multiply_tiles(
         if by_panels:
             first, last, left, right = 0, rows, low * width, min(columns, high * width)
         wide, filters = right - left, (group * panels + left // width) * panel_step
-        for row in range(first, last, ROW_BLOCK):
-            height = min(ROW_BLOCK, last - row)
-            pixel = channels * groups
+        for row in range(first, last, block_rows):
+            height = min(block_rows, last - row)
             within = (row + -(-height // ROWS) * ROWS) * pixel <= x.size
             c, at, step = rows_of_y, 0, wide
             if dense:
@@ -338,13 +360,18 @@ def _multiply_tiles(
                 at = offset + row * step + group * columns + left
             for k in range(0, depth, terms):
                 deep = min(terms, depth - k)
-                a, start, row_step = x, row * pixel + group * channels + k, pixel
-                if not (direct and within):
-                    a, start, row_step = block, 0, ROW_BYTES // x.itemsize
+                a, start, row_step, soon, soon_bytes = block, 0, block_step, 0, 0
+                if direct and within:
+                    a, start, row_step = x, row * pixel + group * channels + k, pixel
+                    if groups == 1:  # the next block of pixels, or a part of it
+                        soon = address(x, (row + height) * pixel + k * height)
+                        soon_bytes = height * deep * x.itemsize
+                else:
                     pack_windows(x, geometry, group, row, height, k, deep, block, row_step)
+                    clear_rest(block, height, row_step, deep)
                 multiply_block(
                     a, start, row_step, 1, height, deep, packed, filters + k * width, panel_step,
-                    wide, c, at, step, k > 0, tile,
+                    wide, c, at, step, k > 0, tile, 0, soon, soon_bytes,
                 )  # fmt: skip
             finish_block(c, at, step, height, wide, group * columns + left, ending)
             if not dense:

@@ -1,8 +1,10 @@
 """The matrix product c[i,j] = sum_k a[i,k] * b[k,j], in blocks that fit the caches.
 
-A block of b, DEPTH terms of the sum by one tile's columns, is read from the first-level cache for
-tile after tile of rows; a block of a, ROW_BLOCK rows by DEPTH terms, stays in the second level.
-Both are copied ("packed") into the order in which `tile_product` reads them: b in panels,
+A tile's rows of a, DEPTH terms of the sum, stay in the first-level cache while b streams past them
+from the second level: so a, which may be large, comes from memory once, and what comes next can be
+fetched meanwhile.  What is read again and again, a block of ROW_BLOCK rows of a and as much of b as
+stays in the cache, is copied ("packed") into the order in which `tile_product` reads it: b in
+panels,
 
     packed[panel, k, j] = b[k, panel * tile_columns + j]
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, aligned_empty
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.vector import (
     LOW_ROWS,
@@ -26,6 +28,7 @@ from minicnn_kernels.cpu.vector import (
     VECTOR_BYTES,
     VECTORS,
     address,
+    clear,
     copy,
     copy_row,
     half_tile_product,
@@ -37,13 +40,19 @@ from minicnn_kernels.cpu.workspace import workspace
 from minicnn_kernels.threads import get_num_threads, parallel
 
 DEPTH_BYTES = 1024
-"""Terms of the sum in a block, in bytes: of b, 32 KiB are in use at a time."""
+"""Terms of the sum in a packed block, in bytes."""
 
 ROW_BLOCK = 224 // ROWS * ROWS
 """Rows of a packed block of a: 224 KiB."""
 
+COLUMN_STEP = ROW_BLOCK + 16
+"""From one packed column of a to the next."""
+
 ROW_BYTES = DEPTH_BYTES + 64
 """From one packed row of a to the next; a power of two would crowd a few places of the cache."""
+
+B_BYTES = 2**20
+"""How much of b is read again and again: half of a core's second-level cache."""
 
 PACKED_BYTES = 32 * 2**20
 """How much of b is packed at a time."""
@@ -57,11 +66,8 @@ def tile_columns(c):
 
 @jit(inline=True)
 def scratch(c):
-    """Return room for a packed block of a, and for a tile, of values as those of c.
-
-    Zeros, because what no result needs is multiplied too, and denormal numbers take their time.
-    """
-    block = np.zeros((ROW_BLOCK + ROWS) * ROW_BYTES // c.itemsize, c.dtype)
+    """Return room for a packed block of a, and for a tile, of values as those of c."""
+    block = np.empty((ROW_BLOCK + ROWS) * ROW_BYTES // c.itemsize, c.dtype)
     return block, np.empty(ROWS * tile_columns(c), c.dtype)
 
 
@@ -73,12 +79,21 @@ def pack_a(a, at, row_step, depth_step, rows, depth, packed):
     """
     if row_step == 1 and depth_step != 1:
         for k in range(depth):
-            copy(a, at + k * depth_step, packed, k * ROW_BLOCK, rows)
-        return 1, ROW_BLOCK
+            copy(a, at + k * depth_step, packed, k * COLUMN_STEP, rows)
+            clear(packed, k * COLUMN_STEP + rows, -rows % ROWS)
+        return 1, COLUMN_STEP
     step = ROW_BYTES // a.itemsize
     for i in range(rows):
         copy(a, at + i * row_step, packed, i * step, depth)
+    clear_rest(packed, rows, step, depth)
     return step, 1
+
+
+@jit(inline=True)
+def clear_rest(packed, rows, row_step, depth):
+    """Set rows that only fill the last tile to 0: denormal numbers would take their time."""
+    for i in range(rows, rows - rows % -ROWS):
+        clear(packed, i * row_step, depth)
 
 
 @jit()
@@ -117,7 +132,7 @@ def transpose(source, at_source, source_step, rows, columns, target, at_target, 
 @jit()
 def multiply_block(
     a, at_a, row_step, depth_step, rows, depth, b, at_b, panel_step, columns, c, at_c, c_step,
-    accumulate, tile, b_step=0,
+    accumulate, tile, b_step=0, ahead=0, ahead_bytes=0,
 ):  # fmt: skip
     """c[i,j] (+)= sum_k a[i,k] * b[k,j], with b packed in panels `panel_step` apart.
 
@@ -126,32 +141,44 @@ def multiply_block(
         accumulate: whether to add to c.
         tile: scratch memory for a tile, ROWS * tile_columns values.
         b_step: where b is not packed, from one term to the next; readable up to a whole panel.
+        ahead: the address of memory that will be needed next, fetched into the cache meanwhile.
+        ahead_bytes: how much of it.
     """
     width = tile_columns(c)
     b_step = b_step or width
-    for j in range(0, columns, width):
-        panel, count = at_b + j // width * panel_step, min(width, columns - j)
-        half = 2 * count <= width
+    tiles = -(-rows // ROWS) * -(-columns // width)
+    ahead = ahead or address(a, at_a)
+    ahead_step = -(-ahead_bytes // max(1, tiles * depth))
+    wide = max(1, B_BYTES // max(1, depth * width * c.itemsize)) * width
+    for first in range(0, columns, wide):
         for i in range(0, rows, ROWS):
-            start, place, height = at_a + i * row_step, at_c + i * c_step + j, min(ROWS, rows - i)
-            low = height <= LOW_ROWS and not half
-            whole = height == (LOW_ROWS if low else ROWS) and count * (1 + half) == width
-            out, step = (address(c, place), c_step) if whole else (address(tile, 0), width)
-            add = accumulate and whole
-            if half:
-                half_tile_product(
-                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
-                )
-            elif low:
-                low_tile_product(
-                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
-                )
-            else:
-                tile_product(
-                    depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add
-                )
-            if not whole:
-                _store_part(tile, width, height, count, c, place, c_step, accumulate)
+            start, height = at_a + i * row_step, min(ROWS, rows - i)
+            for j in range(first, min(columns, first + wide), width):
+                panel, count = at_b + j // width * panel_step, min(width, columns - j)
+                place = at_c + i * c_step + j
+                half = 2 * count <= width
+                low = height <= LOW_ROWS and not half
+                whole = height == (LOW_ROWS if low else ROWS) and count * (1 + half) == width
+                out, step = (address(c, place), c_step) if whole else (address(tile, 0), width)
+                add = accumulate and whole
+                if half:
+                    half_tile_product(
+                        depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add,
+                        ahead, ahead_step,
+                    )  # fmt: skip
+                elif low:
+                    low_tile_product(
+                        depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add,
+                        ahead, ahead_step,
+                    )  # fmt: skip
+                else:
+                    tile_product(
+                        depth, a, start, row_step, depth_step, b, panel, b_step, out, step, add,
+                        ahead, ahead_step,
+                    )  # fmt: skip
+                ahead += depth * ahead_step
+                if not whole:
+                    _store_part(tile, width, height, count, c, place, c_step, accumulate)
 
 
 @jit()
@@ -174,7 +201,7 @@ def _store_part(tile, width, rows, columns, c, at_c, c_step, accumulate):
 def matmul(a: Array, b: Array) -> Array:
     """c[i,j] = sum_k a[i,k] * b[k,j], of two matrices with any strides."""
     (rows, depth), columns = a.shape, b.shape[1]
-    c = np.empty((rows, columns), a.dtype)
+    c = aligned_empty((rows, columns), a.dtype)
     if depth == 0:
         c[...] = 0
     section = max(1, PACKED_BYTES // (b.itemsize * max(1, columns)))

@@ -8,6 +8,12 @@ for each row one value of a, which it multiplies with both:
 So 2 * ROWS multiply-adds share ROWS + 2 loads.  Numba has no vector types: `tile_product` writes
 the loop in LLVM's language, with the tile in variables of the loop ("phi"), which become registers.
 
+All else must be few instructions, or they take the multiply-adds' places.  Values of a are read at
+one moving address plus 2^n times an odd multiple of the distance of two rows, which a load of x86
+adds by itself: 14 rows need 7 registers and no addition.  Each step also asks the processor for
+memory that will be needed later ("ahead"), as it guesses well where one stream is read, but not
+where there are 14.
+
 Paper: Goto, van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
 """
 
@@ -55,21 +61,25 @@ def _tile_product(rows: int, vectors: int) -> Callable[..., None]:
     def product(
         typing: Any, depth: Any, a: Any, at_a: Any, row_step: Any, depth_step: Any,
         b: Any, at_b: Any, b_step: Any, c: Any, c_step: Any, accumulate: Any,
+        ahead: Any, ahead_step: Any,
     ) -> Any:  # fmt: skip
         """Compute a tile; the steps say how far apart two rows and two terms of the sum lie.
 
-        c is an address: the caller may choose among arrays without a cost.
+        c is an address: the caller may choose among arrays without a cost.  At step k the address
+        ahead + k * ahead_step is fetched into the cache, whatever is there.
         """
         n = types.intp
-        signature = types.void(n, a, n, n, n, b, n, n, n, n, types.boolean)
+        signature = types.void(n, a, n, n, n, b, n, n, n, n, types.boolean, n, n)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            depth, a_, at_a, row_step, depth_step, b_, at_b, b_step, c, c_step, add = arguments
-            a_start = _place(context, builder, a, a_, at_a), row_step, depth_step
-            b_start = _place(context, builder, b, b_, at_b), b_step
+            depth, a_, at_a, row_step, depth_step, b_, at_b, b_step, c, c_step, add = arguments[:11]
             number = context.get_value_type(a.dtype)
             lanes = VECTOR_BYTES // _bytes_of(number)
-            tile = _loop(builder, number, (rows, vectors, lanes), depth, a_start, b_start)
+            a_start = _place(context, builder, a, a_, at_a), row_step, depth_step
+            b_start = _place(context, builder, b, b_, at_b), b_step
+            tile = _loop(
+                builder, number, (rows, vectors, lanes), depth, a_start, b_start, arguments[11:]
+            )
             c_start = builder.inttoptr(c, number.as_pointer())
             with builder.if_else(add) as (sum_up, replace):
                 with sum_up:
@@ -84,12 +94,17 @@ def _tile_product(rows: int, vectors: int) -> Callable[..., None]:
 
 
 def _loop(
-    builder: Any, number: Any, size: tuple[int, int, int], depth: Any, a: Any, b: Any
+    builder: Any, number: Any, size: tuple[int, int, int], depth: Any, a: Any, b: Any, ahead: Any
 ) -> list[list[Any]]:
     """Emit the loop over the terms of the sum; return the tile, vectors in rows."""
-    (a_start, row_step, depth_step), (b_start, b_step) = a, b
+    (a_start, row_step, depth_step), (b_start, b_step), (ahead_start, ahead_step) = a, b, ahead
     rows, vectors, lanes = size
     vector = ir.VectorType(number, lanes)
+    row_bytes = builder.mul(row_step, row_step.type(_bytes_of(number)))
+    multiples = {
+        odd: _as_it_is(builder, builder.mul(row_bytes, row_bytes.type(odd)))
+        for odd in range(1, rows, 2)
+    }
     entry = builder.block
     head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     builder.branch(head)
@@ -98,27 +113,54 @@ def _loop(
     left = _variable(builder, depth, entry)
     a_place = _variable(builder, a_start, entry)
     b_place = _variable(builder, b_start, entry)
+    later = _variable(builder, ahead_start, entry)
     zero = vector([0.0] * lanes)
     tile = [[_variable(builder, zero, entry) for _ in range(vectors)] for _ in range(rows)]
     builder.cbranch(builder.icmp_signed(">", left, left.type(0)), body, end)
 
     builder.position_at_end(body)
     row_of_b = [_load(builder, _moved(builder, b_place, j * lanes), vector) for j in range(vectors)]
-    place = a_place
-    for row in tile:
-        value = _splat(builder, builder.load(place), vector)
-        place = builder.gep(place, [row_step])
+    _fetch(builder, later)
+    for i, row in enumerate(tile):
+        value = _splat(builder, builder.load(_row(builder, a_place, i, multiples)), vector)
         for old, part in zip(row, row_of_b, strict=True):
             flags = ("contract",)  # one instruction, where the processor has it
             new = builder.fadd(old, builder.fmul(value, part, flags=flags), flags=flags)
             old.add_incoming(new, body)
     left.add_incoming(builder.sub(left, left.type(1)), body)
-    a_place.add_incoming(builder.gep(a_place, [depth_step]), body)
+    a_place.add_incoming(_as_it_is(builder, builder.gep(a_place, [depth_step])), body)
     b_place.add_incoming(builder.gep(b_place, [b_step]), body)
+    later.add_incoming(builder.add(later, ahead_step), body)
     builder.branch(head)
 
     builder.position_at_end(end)
     return tile
+
+
+def _row(builder: Any, place: Any, i: int, multiples: dict[int, Any]) -> Any:
+    """Return the place of row i: odd * row_bytes further in units of 1, 2, 4, ... bytes."""
+    if i == 0:
+        return place
+    unit = i & -i
+    units = builder.bitcast(place, ir.IntType(8 * unit).as_pointer())
+    return builder.bitcast(builder.gep(units, [multiples[i // unit]]), place.type)
+
+
+def _as_it_is(builder: Any, value: Any) -> Any:
+    """Return the value, and let LLVM not see how it was computed, lest it "simplifies" addresses.
+
+    It would turn them back into a chain of additions, one for each row.
+    """
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
+
+
+def _fetch(builder: Any, place: Any) -> None:
+    """Emit the request to bring a line of memory to the second-level cache, for reading."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, near, data = number(0), number(2), number(1)
+    builder.call(prefetch, [builder.inttoptr(place, byte), read, near, data])
 
 
 def _variable(builder: Any, start: Any, entry: Any) -> Any:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, aligned_empty
 from minicnn_kernels.cpu.convolution import Epilogue, channels_last, epilogue, finish_block, flat
 from minicnn_kernels.cpu.gemm import multiply_block, tile_columns
 from minicnn_kernels.cpu.jit import jit
@@ -146,7 +146,7 @@ def _convolve(x: Array, w: Array, turned: bool, cut: Tiling, ending: Epilogue) -
     """Convolve x with w, or with w turned by 180 degrees, its channels exchanged."""
     x = channels_last(x)
     channels, n_filters = x.shape[3], w.shape[1] if turned else w.shape[0]
-    y = np.empty((len(x), cut.out_height, cut.out_width, n_filters), x.dtype)
+    y = aligned_empty((len(x), cut.out_height, cut.out_width, n_filters), x.dtype)
     points, tiles, lanes = (cut.m + 2) ** 2, len(x) * cut.rows * cut.columns, lanes_of(x)
     # A thread takes some of the tiles and all of U; or, of few, all tiles and part of U
     few = tiles <= FEW_TILES and n_filters > GROUP_BYTES // x.itemsize
@@ -430,12 +430,11 @@ def _add_products(
                     cut, first + k, dy, n_filters, own_product, k, block, m_step, tile
                 )
             for p in range(points):
-                for i in range(0, last_c - c, ROWS):  # a few rows of V stay near while M streams
-                    multiply_block(
-                        own_v, p * v_step + i, 1, row_v, ROWS, count,
-                        own_product, p * m_step, block * tile_columns(x), row_u,
-                        sums, p * u_step + (c + i) * row_u, row_u, first > t, tile,
-                    )  # fmt: skip
+                multiply_block(
+                    own_v, p * v_step, 1, row_v, -(-(last_c - c) // ROWS) * ROWS, count,
+                    own_product, p * m_step, block * tile_columns(x), row_u,
+                    sums, p * u_step + c * row_u, row_u, first > t, tile,
+                )  # fmt: skip
 
 
 @jit()

@@ -96,9 +96,12 @@ def test_gradients_summed_over_all_pixels_by_one_part(monkeypatch):
     assert_right(Call(SQUARE, channels=5, filters=20))
 
 
-@pytest.mark.parametrize("channels", [3, 300])
-def test_gradients_of_pixels_near_and_far(channels):
-    assert_right(Call(Windows((7, 9), (1, 1)), channels, filters=20))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [3, 300, 1100])
+@pytest.mark.parametrize("filters", [20, 100])
+def test_pixels_near_and_far(channels, filters, dtype):
+    """They are read where they are, but for the last ones, in one sum or several."""
+    assert_right(Call(Windows((5, 9), (1, 1)), channels, filters, dtype=dtype))
 
 
 LAYOUTS = {

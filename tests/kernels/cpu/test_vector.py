@@ -11,7 +11,7 @@ jit = pytest.importorskip("minicnn_kernels.cpu.jit")
 def whole(depth, a, at_a, row_step, depth_step, b, at_b, b_step, c, at_c, c_step, accumulate):
     place = vector.address(c, at_c)
     vector.tile_product(
-        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate
+        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate, place, 4
     )
 
 
@@ -19,7 +19,7 @@ def whole(depth, a, at_a, row_step, depth_step, b, at_b, b_step, c, at_c, c_step
 def half(depth, a, at_a, row_step, depth_step, b, at_b, b_step, c, at_c, c_step, accumulate):
     place = vector.address(c, at_c)
     vector.half_tile_product(
-        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate
+        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate, place, 4
     )
 
 
@@ -27,7 +27,7 @@ def half(depth, a, at_a, row_step, depth_step, b, at_b, b_step, c, at_c, c_step,
 def low(depth, a, at_a, row_step, depth_step, b, at_b, b_step, c, at_c, c_step, accumulate):
     place = vector.address(c, at_c)
     vector.low_tile_product(
-        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate
+        depth, a, at_a, row_step, depth_step, b, at_b, b_step, place, c_step, accumulate, place, 4
     )
 
 
