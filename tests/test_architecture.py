@@ -32,6 +32,7 @@ ORDER = [
     [
         "minicnn_kernels.cook_toom",
         "minicnn_kernels.registry",
+        "minicnn_kernels.tiles",
         "minicnn_kernels.threads",
         "minicnn_kernels.expression",
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from minicnn_kernels.arrays import keep_freed_memory
 from minicnn_kernels.reference import depthwise as _depthwise  # noqa: F401 - it registers itself
 from minicnn_kernels.reference import fft as _fft  # noqa: F401 - likewise
+from minicnn_kernels.reference import lines as _lines  # noqa: F401 - likewise
 from minicnn_kernels.reference import winograd as _winograd  # noqa: F401 - likewise
 from minicnn_kernels.reference.convolution import conv, conv_bias, conv_input, conv_weight
 from minicnn_kernels.reference.gather import add_along, add_lines, take_along, take_lines

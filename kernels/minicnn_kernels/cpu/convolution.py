@@ -107,13 +107,13 @@ def _input_plans(
     geometry = list(zip(size, results, kernel, stride, padding, dilation, strict=True))
     plans = []
     for phases in product(*(range(min(s, n)) for s, n in zip(stride, size, strict=True))):
-        sides = [_phase_side(side, phase) for side, phase in zip(geometry, phases, strict=True)]
+        sides = [phase_side(side, phase) for side, phase in zip(geometry, phases, strict=True)]
         where = tuple(slice(phase, None, s) for phase, s in zip(phases, stride, strict=True))
         plans.append((where, Plan(sides, kernel, filters, groups)))
     return plans
 
 
-def _phase_side(geometry: tuple[int, ...], phase: int) -> Side:
+def phase_side(geometry: tuple[int, ...], phase: int) -> Side:
     """Pixel phase + i*s of dx sees result i + (phase + p - a*d) / s, where s divides it."""
     size, results, kernel, stride, padding, dilation = geometry
     cells = [a for a in reversed(range(kernel)) if (phase + padding - a * dilation) % stride == 0]
@@ -264,7 +264,7 @@ def _sum_windows(
         line = w[0].size  # a filter
         steps = (plan.n_cells, plan.channels, line) if turned else (line, 1, 0)
         parallel(
-            _pack_filters, plan.groups * panels, flat(w), *steps,
+            pack_filters, plan.groups * panels, flat(w), *steps,
             w.size // plan.groups, plan.terms(turned), columns, plan.depth, packed,
             grain=1 + 2**16 // (plan.depth * width),
         )  # fmt: skip
@@ -290,7 +290,7 @@ def _sum_windows(
 
 
 @jit()
-def _pack_filters(
+def pack_filters(
     begin, end, w, out_step, lines, line_step, group_step, terms, columns, depth, packed
 ):
     """packed[group, panel, terms[q] + line, j] = w[line, o, q], with o the panel's j-th column."""

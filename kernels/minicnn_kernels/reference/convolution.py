@@ -22,6 +22,7 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
+from minicnn_kernels.products import matmul
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import Kernel, can_compile
@@ -138,19 +139,27 @@ def weight_products(x: Array, dy: Array, *, size: Sides, groups: int, **settings
     return int(dy.size * (x.shape[1] // groups) * prod(size))
 
 
-def im2col_cost(x: Array, w: Array, **settings: Any) -> float:
-    """NumPy's calls, and 40 products in a nanosecond."""
-    return 40_000 + forward_products(x, w, **settings) / 40
+def im2col_cost(x: Array, w: Array, *, groups: int, **settings: Any) -> float:
+    """NumPy's calls, 40 products in a nanosecond, and two values of windows copied."""
+    products = forward_products(x, w, **settings)
+    return 40_000 + products / 40 + _of_windows(products, len(w), groups) / 2
 
 
-def im2col_input_cost(dy: Array, w: Array, **settings: Any) -> float:
+def im2col_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
+    """As forward; to add windows up takes longer."""
+    products = input_products(dy, w)
+    return 40_000 + products / 40 + _of_windows(products, len(w), groups) * 0.75
+
+
+def im2col_weight_cost(x: Array, dy: Array, *, groups: int, **settings: Any) -> float:
     """As forward."""
-    return 40_000 + input_products(dy, w) / 40
+    products = weight_products(x, dy, groups=groups, **settings)
+    return 40_000 + products / 40 + _of_windows(products, dy.shape[1], groups) / 2
 
 
-def im2col_weight_cost(x: Array, dy: Array, **settings: Any) -> float:
-    """As forward."""
-    return 40_000 + weight_products(x, dy, **settings) / 40
+def _of_windows(products: int, filters: int, groups: int) -> float:
+    """Count the values of the windows of a single group."""
+    return products / max(1, filters) if groups == 1 else 0
 
 
 # --- im2col: every window becomes a column, and the sum one matrix product ------------------------
@@ -299,7 +308,7 @@ def _flipped_filter_cost(
 ) -> float:
     """Gathering windows of dy against scattering windows of dx, a part of the work: by channels."""
     ratio = float(dy.shape[1] * prod(stride) / max(1, w.shape[1] * groups))
-    return im2col_input_cost(dy, w) * (3 + ratio) / 4
+    return im2col_input_cost(dy, w, groups=groups) * (3 + ratio) / 4
 
 
 @conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
@@ -349,15 +358,62 @@ def _spread(
     return _images_first(spread)
 
 
+# --- one window: where the kernel covers the whole image, the product of a dense layer -----------
+
+
+def _one_window(image: Sides, kernel: Sides, padding: Sides, groups: int) -> bool:
+    return image == kernel and not any(padding) and groups == 1
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(len(x), prod(x.shape[1:]))
+
+
+@conv.algorithm(
+    "one_window",
+    cost=lambda x, w, **settings: 25_000 + forward_products(x, w, **settings) / 60,
+    serves=lambda x, w, *, padding, groups, **settings: _one_window(
+        x.shape[2:], w.shape[2:], padding, groups
+    ),
+)
+def conv_one_window(x: Array, w: Array, **settings: Any) -> Array:
+    """y[n,o] = sum_cab x[n,c,a,b] * w[o,c,a,b]."""
+    return matmul(_rows(x), _rows(w).T).reshape(len(x), len(w), *(1,) * (x.ndim - 2))
+
+
+@conv_input.algorithm(
+    "one_window",
+    cost=lambda dy, w, **settings: 25_000 + input_products(dy, w) / 60,
+    serves=lambda dy, w, *, size, padding, groups, **settings: _one_window(
+        size, w.shape[2:], padding, groups
+    ),
+)
+def conv_input_one_window(dy: Array, w: Array, **settings: Any) -> Array:
+    """dx[n,c,a,b] = sum_o dy[n,o] * w[o,c,a,b]."""
+    return matmul(_rows(dy), _rows(w)).reshape(len(dy), *w.shape[1:])
+
+
+@conv_weight.algorithm(
+    "one_window",
+    cost=lambda x, dy, **settings: 25_000 + weight_products(x, dy, **settings) / 60,
+    serves=lambda x, dy, *, size, padding, groups, **settings: _one_window(
+        x.shape[2:], size, padding, groups
+    ),
+)
+def conv_weight_one_window(x: Array, dy: Array, **settings: Any) -> Array:
+    """dw[o,c,a,b] = sum_n dy[n,o] * x[n,c,a,b]."""
+    return matmul(_rows(dy).T, _rows(x)).reshape(dy.shape[1], *x.shape[1:])
+
+
 # --- compiled: the windows copied into the matrix product, block by block -------------------------
 #
-# A block of results has at least half a tile of columns, 16 filters of a group; what is missing
-# is computed for nothing.  Below some five million products NumPy is not much slower, and compiled
-# code need not be loaded.
+# Tiles have 32 columns, filters of a group, or 16, which take 5/8 of the time; what is missing is
+# computed for nothing.
 
 
 def _filled(columns: int) -> int:
-    return -(-columns // 16) * 16
+    whole, rest = divmod(columns, 32)
+    return 32 * whole + (0 if rest == 0 else 20 if rest <= 16 else 32)
 
 
 def _copies(products: int, channels: int, filters: int, kernel: Sides, groups: int) -> float:
@@ -395,22 +451,23 @@ def implicit_gemm_weight_cost(
     return float(120_000 + products * _filled(filters) / filters / 120 + copies)
 
 
-def _serves_floats(a: Array, b: Array, **settings: Any) -> bool:
+def serves_floats(a: Array, b: Array, **settings: Any) -> bool:
+    """Say whether there is compiled code for these types."""
     return a.dtype == b.dtype and a.dtype in (np.float32, np.float64)
 
 
 conv.compiled(
     "implicit_gemm", "convolution.conv",
     "y[p,o] = sum_e windows[p,e] * w[e,o]: blocks of windows times filters.",
-    cost=implicit_gemm_cost, serves=_serves_floats, extras=("bias", "add", "relu"),
+    cost=implicit_gemm_cost, serves=serves_floats, extras=("bias", "add", "relu"),
 )  # fmt: skip
 conv_input.compiled(
     "implicit_gemm", "convolution.conv_input",
     "dx[p,c] = sum_e windows of dy[p,e] * w[e,c], for the pixels of a phase.",
-    cost=implicit_gemm_input_cost, serves=_serves_floats,
+    cost=implicit_gemm_input_cost, serves=serves_floats,
 )  # fmt: skip
 conv_weight.compiled(
     "implicit_gemm", "convolution.conv_weight",
     "dw[e,o] = sum_p windows[p,e] * dy[p,o]: blocks of windows times gradients.",
-    cost=implicit_gemm_weight_cost, serves=_serves_floats,
+    cost=implicit_gemm_weight_cost, serves=serves_floats,
 )  # fmt: skip

@@ -49,7 +49,7 @@ def _cost(x: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
 
 
 def _input_cost(dy: Array, w: Array, *, stride: Sides, **settings: Any) -> float:
-    return 0.1 * prod(stride) * im2col_input_cost(dy, w)
+    return 0.1 * prod(stride) * im2col_input_cost(dy, w, **settings)
 
 
 def _weight_cost(x: Array, dy: Array, *, stride: Sides, **settings: Any) -> float:
@@ -156,17 +156,17 @@ def _share(first: Array, rows: int, groups: int, used: int = 1) -> float:
     Groups of several channels are first spread to so many rows, pixels that are not used as well.
     A single group has no flat matrices.
     """
-    share = 2.0 if first.size <= SMALL else 0.05 if groups > 1 or rows == 1 else 0.35
+    share = 0.05 if groups > 1 and first.size > SMALL else 2.0
     return share * (rows * used if rows > 1 else 1)
 
 
 def _compiled_cost(x: Array, w: Array, *, stride: Sides, groups: int, **settings: Any) -> float:
     share = _share(x, w.shape[1], groups, prod(stride))
-    return share * im2col_cost(x, w, stride=stride, **settings)
+    return share * im2col_cost(x, w, stride=stride, groups=groups, **settings)
 
 
 def _compiled_input_cost(dy: Array, w: Array, *, groups: int, **settings: Any) -> float:
-    return _share(dy, len(w) // groups, groups) * im2col_input_cost(dy, w)
+    return _share(dy, len(w) // groups, groups) * im2col_input_cost(dy, w, groups=groups)
 
 
 def _compiled_weight_cost(

@@ -16,6 +16,7 @@ from scipy import signal
 
 import minicnn_kernels
 from minicnn_kernels import conv, conv_input, conv_weight
+from minicnn_kernels.errors import AlgorithmError
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference import convolution
 from minicnn_kernels.registry import can_compile
@@ -335,3 +336,19 @@ def test_input_gradient_gathers_from_few_filters_and_scatters_from_many(
 ):
     s = setting(Windows((6, 6), (3, 3), (stride, stride)), per_group=per_group)
     assert conv_input.choose(s.dy, s.w, size=(6, 6), **s.settings).name == expected
+
+
+@pytest.mark.parametrize("layout", [np.asarray, np.asfortranarray])
+def test_a_kernel_that_covers_the_image(layout):
+    x, w = layout(integers((3, 4, 5, 3))), integers((7, 4, 5, 3), seed=1)
+    settings = {"stride": (1, 2), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    dy = layout(integers((3, 7, 1, 1), seed=2))
+    for compute in (
+        lambda algorithm: conv(x, w, algorithm=algorithm, **settings),
+        lambda algorithm: conv_input(dy, w, size=(5, 3), algorithm=algorithm, **settings),
+        lambda algorithm: conv_weight(x, dy, size=(5, 3), algorithm=algorithm, **settings),
+    ):
+        np.testing.assert_array_equal(compute("one_window"), compute("loops"))
+    assert conv.choose(x, w, **settings).name == "one_window"
+    with pytest.raises(AlgorithmError, match="does not serve"):
+        conv(x, w, algorithm="one_window", **{**settings, "padding": (1, 0)})

@@ -1,0 +1,201 @@
+"""A tile of a sum over lines: like `tile_product`, for terms that lie in several runs.
+
+    c[i, j] (+)= sum_rk a[r, k, i] * b[r, k, j]        0 <= i < rows, 0 <= j < columns
+
+Term k of run r lies r steps of runs and k steps of terms away from the first, in a and in b.  Rows
+and columns of the tile that no result needs are computed, and not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from minicnn_kernels.cpu import vector as v
+from minicnn_kernels.cpu.vector import LOW_ROWS, ROWS, VECTOR_BYTES
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _line_tile(rows: int, vectors: int) -> Callable[..., None]:
+    """Make the loops for tiles of so many rows of so many vectors."""
+
+    @intrinsic
+    def tile(
+        typing: Any, size: Any, a: Any, at_a: Any, a_steps: Any, b: Any, at_b: Any, b_steps: Any,
+        c: Any, at_c: Any, c_step: Any, part: Any, first: Any, at_first: Any, add: Any, relu: Any,
+    ) -> Any:  # fmt: skip
+        """Compute a tile.
+
+        Args:
+            size: (runs, terms of each).
+            a_steps: how far apart two rows lie, two terms, two runs.
+            b_steps: how far apart two terms lie, and two runs.
+            part: the rows and the columns to store.
+            first: where a row lies with which every row of the sum begins.
+            add: whether to add to c.
+            relu: whether to set negative results to 0.
+        """
+        n, flag = types.intp, types.boolean
+        signature = types.void(
+            size, a, n, a_steps, b, n, b_steps, c, n, n, part, first, n, flag, flag
+        )
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            size_, a_, at_a, a_steps_, b_, at_b, b_steps_ = arguments[:7]
+            c_, at_c, c_step, part_, first_, at_first, add_, relu_ = arguments[7:]
+            number = context.get_value_type(a.dtype)
+            vector = ir.VectorType(number, VECTOR_BYTES // v._bytes_of(number))
+            here = v._place(context, builder, first, first_, at_first)
+            start = [
+                v._load(builder, v._moved(builder, here, j * vector.count), vector)
+                for j in range(vectors)
+            ]
+            tile = _sum(
+                builder, [start] * rows, cgutils.unpack_tuple(builder, size_),
+                v._place(context, builder, a, a_, at_a), cgutils.unpack_tuple(builder, a_steps_),
+                v._place(context, builder, b, b_, at_b), cgutils.unpack_tuple(builder, b_steps_),
+            )  # fmt: skip
+            there = v._place(context, builder, c, c_, at_c)
+            height, columns = cgutils.unpack_tuple(builder, part_)
+            _store(builder, tile, there, c_step, height, columns, add_, relu_)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile  # type: ignore[no-any-return]
+
+
+def _sum(
+    builder: Any, start: list[list[Any]], size: Any, a: Any, a_steps: Any, b: Any, b_steps: Any
+) -> list[list[Any]]:
+    """Emit a loop over runs around one over their terms; return the tile, vectors in rows."""
+    runs, terms = size
+    row_step, a_step, a_run = a_steps
+    b_step, b_run = b_steps
+    vector = start[0][0].type
+
+    vectors = len(start[0])
+    row_bytes = builder.mul(row_step, I64(v._bytes_of(vector.element)))
+    multiples = {
+        odd: v._as_it_is(builder, builder.mul(row_bytes, I64(odd)))
+        for odd in range(1, len(start), 2)
+    }
+
+    def term(values: list[Any]) -> list[Any]:
+        a, b, *tile = values
+        row_of_b = [
+            v._load(builder, v._moved(builder, b, j * vector.count), vector) for j in range(vectors)
+        ]
+        sums = []
+        for i in range(len(start)):
+            value = v._splat(builder, builder.load(v._row(builder, a, i, multiples)), vector)
+            for j, part in enumerate(row_of_b):
+                flags = ("contract",)  # one instruction, where the processor has it
+                product = builder.fmul(value, part, flags=flags)
+                sums.append(builder.fadd(tile[i * vectors + j], product, flags=flags))
+        return [v._as_it_is(builder, builder.gep(a, [a_step])), builder.gep(b, [b_step]), *sums]
+
+    def run(values: list[Any]) -> list[Any]:
+        a, b, *_ = values
+        _, _, *tile = _repeat(builder, terms, values, term)
+        return [builder.gep(a, [a_run]), builder.gep(b, [b_run]), *tile]
+
+    _, _, *tile = _repeat(builder, runs, [a, b, *(x for row in start for x in row)], run)
+    return [tile[i : i + vectors] for i in range(0, len(tile), vectors)]
+
+
+def _repeat(
+    builder: Any, count: Any, values: list[Any], body: Callable[[list[Any]], list[Any]]
+) -> list[Any]:
+    """Emit a loop, values = body(values) for so many times; return the last ones."""
+    before = builder.block
+    head, inside, after = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    variables = [v._variable(builder, value, before) for value in (count, *values)]
+    left = variables[0]
+    builder.cbranch(builder.icmp_signed(">", left, left.type(0)), inside, after)
+    builder.position_at_end(inside)
+    for variable, value in zip(
+        variables, [builder.sub(left, left.type(1)), *body(variables[1:])], strict=True
+    ):
+        variable.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return variables[1:]
+
+
+def _store(
+    builder: Any, tile: list[list[Any]], start: Any, step: Any, height: Any, columns: Any,
+    add: Any, relu: Any,
+) -> None:  # fmt: skip
+    """Emit the stores of some rows and columns of a tile, or their addition to what is there."""
+    vector = tile[0][0].type
+    lanes = vector.count
+    numbers = ir.VectorType(I32, lanes)
+    masks = []
+    for j in range(len(tile[0])):
+        wanted = builder.trunc(builder.sub(columns, I64(j * lanes)), I32)
+        lane = ir.Constant(numbers, list(range(lanes)))
+        masks.append(builder.icmp_signed("<", lane, v._splat(builder, wanted, numbers)))
+    with builder.if_else(add) as (sum_up, replace):
+        with sum_up:
+            _store_rows(builder, tile, start, step, height, masks, relu, add=True)
+        with replace:
+            _store_rows(builder, tile, start, step, height, masks, relu, add=False)
+
+
+def _store_rows(
+    builder: Any, tile: list[list[Any]], place: Any, step: Any, height: Any, masks: list[Any],
+    relu: Any, *, add: bool,
+) -> None:  # fmt: skip
+    vector = tile[0][0].type
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    end = builder.append_basic_block("stored")
+    for i, row in enumerate(tile):
+        inside = builder.append_basic_block(f"row{i}")
+        builder.cbranch(builder.icmp_signed(">", height, I64(i)), inside, end)
+        builder.position_at_end(inside)
+        for j, value in enumerate(row):
+            here = v._moved(builder, place, j * vector.count)
+            if add:
+                value = builder.fadd(value, _masked_load(builder, here, masks[j], zero))
+            negative = builder.fcmp_ordered("<", value, zero)
+            cut = builder.and_(negative, v._splat(builder, relu, negative.type))
+            _masked_store(builder, builder.select(cut, zero, value), here, masks[j])
+        place = builder.gep(place, [step])
+    builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _masked(builder: Any, name: str, result: Any, vector: Any, kinds: list[Any]) -> Any:
+    suffix = f"v{vector.count}f{8 * v._bytes_of(vector.element)}.p0"
+    return cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
+    )
+
+
+def _masked_load(builder: Any, place: Any, mask: Any, otherwise: Any) -> Any:
+    vector = otherwise.type
+    pointer = builder.bitcast(place, vector.as_pointer())
+    load = _masked(builder, "load", vector, vector, [pointer.type, I32, mask.type, vector])
+    return builder.call(load, [pointer, I32(v._bytes_of(vector.element)), mask, otherwise])
+
+
+def _masked_store(builder: Any, value: Any, place: Any, mask: Any) -> None:
+    vector = value.type
+    pointer = builder.bitcast(place, vector.as_pointer())
+    store = _masked(builder, "store", ir.VoidType(), vector, [vector, pointer.type, I32, mask.type])
+    builder.call(store, [value, pointer, I32(v._bytes_of(vector.element)), mask])
+
+
+tile_sum = _line_tile(ROWS, 2)
+half_tile_sum = _line_tile(ROWS, 1)
+low_tile_sum = _line_tile(LOW_ROWS, 2)
+low_half_tile_sum = _line_tile(LOW_ROWS, 1)
