@@ -512,8 +512,15 @@ def _sum_panels(begin, end, x, dy, sums, parts, pixels, filters, direct, geometr
         first = max(0, begin - item * panels) * width
         last = min(depth, (end - item * panels) * width)
         begin_pixel, end_pixel = pixels * part // parts, pixels * (part + 1) // parts
+        blocks = -(-(last - first) // terms) * -(-filters // ROW_BLOCK)
         for p in range(begin_pixel, end_pixel, terms):
             count = min(terms, end_pixel - p)
+            # The next pixels of x or dy, of which there is more, are fetched by and by
+            soon_bytes = min(terms, end_pixel - p - count) * step * dy.itemsize // blocks
+            soon = address(dy, (p + count) * step)
+            if direct and pixel > step:
+                soon_bytes = min(terms, end_pixel - p - count) * pixel * x.itemsize // blocks
+                soon = address(x, (p + count) * pixel)
             for e in range(first, last, terms):
                 columns = min(terms, last - e)
                 b, at_b, b_step = x, p * pixel + group * channels + e, pixel
@@ -530,7 +537,9 @@ def _sum_panels(begin, end, x, dy, sums, parts, pixels, filters, direct, geometr
                     multiply_block(
                         a, at_a, steps[0], steps[1], height, count, b, at_b, width, columns, sums,
                         (item * filters + o) * depth + e, depth, p > begin_pixel, tile, b_step,
+                        soon, soon_bytes,
                     )  # fmt: skip
+                    soon += soon_bytes
 
 
 @jit()
