@@ -80,6 +80,7 @@ from minicnn.random import manual_seed
 from minicnn.tensor import Tensor
 from minicnn_kernels.registry import use_algorithms
 from minicnn_kernels.threads import get_num_threads, set_num_threads
+from minicnn_kernels.tuning import autotune
 
 __version__ = "0.1.0"
 

@@ -28,12 +28,12 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
-    ["minicnn_kernels.constants"],
+    ["minicnn_kernels.constants", "minicnn_kernels.threads"],
+    ["minicnn_kernels.tuning"],
     [
         "minicnn_kernels.cook_toom",
         "minicnn_kernels.registry",
         "minicnn_kernels.tiles",
-        "minicnn_kernels.threads",
         "minicnn_kernels.expression",
     ],
     ["minicnn_kernels.cpu"],

@@ -61,6 +61,7 @@ def test_every_function_has_a_docstring():
 def test_functions_carry_the_names_of_torch(torch):
     ours_only = {
         "Any",
+        "autotune",
         "differentiable",
         "use_algorithms",
     }

@@ -46,6 +46,7 @@ from minicnn_kernels.reference.softmax import (
 )
 from minicnn_kernels.reference.windows import col2im, im2col
 from minicnn_kernels.registry import kernels, use_algorithms
+from minicnn_kernels.tuning import autotune
 
 keep_freed_memory()  # a training step frees and makes the same arrays over and over
 
@@ -53,6 +54,7 @@ __all__ = [
     "Moments",
     "add_along",
     "add_lines",
+    "autotune",
     "col2im",
     "conv",
     "conv_bias",

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn_kernels import tuning
 from minicnn_kernels.arrays import device_of
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.errors import AlgorithmError
@@ -75,10 +76,15 @@ class Algorithm:
 
 
 class Kernel:
-    """An operation on arrays, computed by the algorithm that `choose` picks."""
+    """An operation on arrays, computed by the algorithm that `choose` picks.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Attributes:
+        tunable: whether measuring can decide, see `minicnn_kernels.tuning`: the algorithms
+            differ by more than their start, and do not change their arguments.
+    """
+
+    def __init__(self, name: str, tunable: bool = False) -> None:
+        self.name, self.tunable = name, tunable
         self.algorithms: dict[str, Algorithm] = {}
         self._choices: dict[Any, Algorithm] = {}
         kernels[name] = self
@@ -146,7 +152,7 @@ class Kernel:
             AlgorithmError: there is none of that name, or it does not serve this call.
         """
         name = algorithm or _chosen.get().get(self.name, "auto")
-        key = name, can_compile(), *map(_layout, arrays), *settings.items()
+        key = name, can_compile(), tuning.state(), *map(_layout, arrays), *settings.items()
         try:
             if (found := self._choices.get(key)) and self.algorithms.get(found.name) is found:
                 return found
@@ -176,20 +182,22 @@ class Kernel:
         costs = {n: a.cost(*arrays, **settings) for n, a in able.items() if a.cost is not None}
         if not costs:
             raise AlgorithmError(f"{self.name}: no algorithm serves this call on {device}")
-        return able[min(costs, key=costs.__getitem__)]
+        if (name := preferred().get(self.name, "auto")) in able:
+            return able[name]
+        cheapest = min(costs, key=costs.__getitem__)
+        if self.tunable and tuning.is_on():
+            worth = [n for n, cost in costs.items() if cost <= tuning.WORTH * costs[cheapest]]
+            computes = {name: able[name].compute for name in worth}
+            return able[tuning.fastest(self.name, computes, cheapest, arrays, settings)]
+        return able[cheapest]
 
     def __call__(self, *arrays: Any, algorithm: str | None = None, **settings: Any) -> Any:
         """Compute with the algorithm that `choose` picks."""
         return self.choose(*arrays, algorithm=algorithm, **settings).compute(*arrays, **settings)
 
 
-@contextmanager
-def use_algorithms(**names: str) -> Iterator[None]:
-    """Take the named algorithms inside a `with` block: `use_algorithms(conv="loops")`.
-
-    Raises:
-        AlgorithmError: an unknown kernel or algorithm.
-    """
+def check_names(names: dict[str, str]) -> None:
+    """Raise AlgorithmError if there is no such kernel, or it has no such algorithm."""
     for kernel, name in names.items():
         if kernel not in kernels:
             raise AlgorithmError(
@@ -197,8 +205,44 @@ def use_algorithms(**names: str) -> Iterator[None]:
             )
         if name != "auto":
             kernels[kernel].check_name(name)
+
+
+@contextmanager
+def use_algorithms(**names: str) -> Iterator[None]:
+    """Take the named algorithms inside a `with` block: `use_algorithms(conv="loops")`.
+
+    What is computed inside the block takes them for its gradients, too, whenever that may be.
+
+    Raises:
+        AlgorithmError: an unknown kernel or algorithm.
+    """
+    check_names(names)
     token = _chosen.set({**_chosen.get(), **names})
     try:
         yield
     finally:
         _chosen.reset(token)
+
+
+def chosen() -> dict[str, str]:
+    """Return the names that `use_algorithms` has given, by kernel."""
+    return _chosen.get()
+
+
+@cache
+def preferred() -> dict[str, str]:
+    """Return the names that MINICNN_ALGORITHMS gives, by kernel: "conv=winograd4,conv_input=fft".
+
+    They are taken wherever they serve, and nothing else was asked for.
+
+    Raises:
+        AlgorithmError: an unknown kernel or algorithm.
+    """
+    parts = os.environ.get("MINICNN_ALGORITHMS", "").split(",")
+    pairs = (part.partition("=") for part in parts if part.strip())
+    names = {kernel.strip(): name.strip() for kernel, _, name in pairs}
+    try:
+        check_names(names)
+    except AlgorithmError as error:
+        raise AlgorithmError(f"MINICNN_ALGORITHMS: {error}") from None
+    return names

@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import minicnn
-from minicnn_kernels.registry import can_compile
+from minicnn_kernels import tuning
+from minicnn_kernels.registry import can_compile, preferred
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 MISSING = "not installed"
@@ -27,6 +28,10 @@ def facts() -> dict[str, str]:
     }
     if mode := huge_pages():
         found["huge pages"] = mode
+    if names := preferred():
+        found["algorithms"] = ", ".join(f"{kernel}={name}" for kernel, name in names.items())
+    if tuning.is_on():
+        found["auto"] = "the fastest, measured before"
     return found
 
 

@@ -252,7 +252,9 @@ def checked(options: argparse.Namespace) -> Plan:
     from minicnn.bench.session import Plan
     from minicnn.bench.timing import Limits
     from minicnn_kernels.arrays import to_device
+    from minicnn_kernels.registry import preferred
 
+    preferred()  # names in the environment that are unknown are refused here
     kind = KINDS[options.kind]
     options.dir = options.dir or kind.directions[:1]
     rivals = options.vs or (kind.rivals if find_spec("torch") else ["none"])

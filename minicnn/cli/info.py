@@ -10,7 +10,8 @@ from typing import Any
 
 import minicnn
 from minicnn.bench.machine import MISSING, blas, llvm, processor, version
-from minicnn_kernels.registry import can_compile
+from minicnn_kernels import tuning
+from minicnn_kernels.registry import can_compile, preferred
 
 PACKAGES = (
     "numpy", "numba", "safetensors", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch",
@@ -25,11 +26,17 @@ def add_parser(commands: Any) -> None:
         description="Show what matters for a bug report or a benchmark: versions, the processor, "
         "the core that NumPy's BLAS has chosen, threads and devices.",
     )
+    parser.add_argument(
+        "--forget", action="store_true",
+        help="first delete what autotuning has found out about the speed of algorithms",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the facts, one a line."""
+    if options.forget:
+        tuning.forget()
     facts = {
         "minicnn": f"{minicnn.__version__} in {os.path.dirname(minicnn.__file__)}",
         "Python": f"{platform.python_version()} ({sys.executable})",
@@ -38,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         **{name: version(name).replace(MISSING, f"{MISSING} (not needed)") for name in PACKAGES},
         "threads": f"{minicnn.get_num_threads()} for kernels",
         "kernels": kernels(),
+        "algorithms": algorithms(),
         "BLAS": blas(),
         "cuda": cuda(),
     }
@@ -58,6 +66,16 @@ def kernels() -> str:
         return f"{compiler}, kept nowhere: no private folder can be written"
     files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return f"{compiler}, {len(files)} files of {sum(files) / 2**20:.1f} MiB in {folder}"
+
+
+def algorithms() -> str:
+    """Say what decides between the algorithms of a kernel, and what is known of their speed."""
+    names = [f"{kernel}={name}" for kernel, name in preferred().items()]
+    names.append("the fastest measured" if tuning.is_on() else "the cheapest estimated")
+    text = ", else ".join(names)
+    if found := tuning.kept():
+        text += f"; {len(found)} choices by measuring in {tuning.file()}"
+    return text
 
 
 def cuda() -> str:

@@ -10,6 +10,7 @@ import pytest
 import minicnn
 from minicnn import cli
 from minicnn.cli import info
+from minicnn_kernels import tuning
 from minicnn_kernels.registry import can_compile
 
 needs_numba = pytest.mark.skipif(not can_compile(), reason="Numba is not installed")
@@ -43,3 +44,18 @@ def test_compiled_kernels(monkeypatch, tmp_path):
 def test_without_numba_kernels_are_numpys(monkeypatch):
     monkeypatch.setattr(info, "can_compile", lambda: False)
     assert "NumPy only" in info.kernels()
+
+
+def test_what_decides_about_algorithms(capsys, monkeypatch, tmp_path):
+    path = tmp_path / "fastest.json"
+    monkeypatch.setattr(tuning, "file", lambda: path)
+    assert info.algorithms() == "the cheapest estimated"
+    path.write_text('{"conv a": "loops", "conv b": "loops"}')
+    monkeypatch.setattr(info, "preferred", lambda: {"conv": "fft"})
+    with minicnn.autotune():
+        assert info.algorithms() == (
+            f"conv=fft, else the fastest measured; 2 choices by measuring in {path}"
+        )
+    assert cli.main(("info", "--forget")) == 0
+    assert not path.exists()
+    assert "choices" not in capsys.readouterr().out

@@ -164,6 +164,42 @@ def test_use_algorithms_refuses_unknown_names(names, message):
         pytest.fail("the block must not run")
 
 
+@pytest.fixture
+def environment(monkeypatch):
+    """Set MINICNN_ALGORITHMS."""
+    yield lambda text: (
+        monkeypatch.setenv("MINICNN_ALGORITHMS", text), registry.preferred.cache_clear()
+    )  # fmt: skip
+    registry.preferred.cache_clear()
+
+
+def test_the_environment_is_followed_where_it_serves(scale, environment):
+    environment(" conv = fft ,scale_for_a_test=large,")
+    assert registry.preferred() == {"conv": "fft", "scale_for_a_test": "large"}
+    assert scale(X, factor=2) == "large"
+    assert scale(X, factor=2, algorithm="small") == "small"
+    with use_algorithms(scale_for_a_test="loops"):
+        assert scale(X, factor=2) == "loops"
+    environment("scale_for_a_test=small")
+    scale._choices.clear()
+    assert scale(X, factor=20) == "large"
+    environment("scale_for_a_test=loops")
+    scale._choices.clear()
+    assert scale(X, factor=2) == "loops"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("scale_for_a_test=fast", "MINICNN_ALGORITHMS: .*'fast'; there are card, large"),
+    ("cnv=fft", "MINICNN_ALGORITHMS: unknown kernel 'cnv'; there are .*conv_weight"),
+    ("conv", "MINICNN_ALGORITHMS: conv: unknown algorithm ''"),
+])  # fmt: skip
+def test_unknown_names_in_the_environment_are_refused(scale, environment, text, message):
+    environment(text)
+    for _ in range(2):
+        with pytest.raises(AlgorithmError, match=message):
+            scale(X, factor=2)
+
+
 def test_every_kernel_can_be_chosen_for_and_every_algorithm_states_its_formula():
     for name, kernel in kernels.items():
         assert kernel.name == name

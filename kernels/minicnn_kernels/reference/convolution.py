@@ -27,9 +27,9 @@ from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import Kernel, can_compile
 
-conv = Kernel("conv")
-conv_input = Kernel("conv_input")
-conv_weight = Kernel("conv_weight")
+conv = Kernel("conv", tunable=True)
+conv_input = Kernel("conv_input", tunable=True)
+conv_weight = Kernel("conv_weight", tunable=True)
 
 
 LARGE = 2**18
@@ -37,13 +37,14 @@ LARGE = 2**18
 
 
 def conv_bias(
-    x: Array, w: Array, b: Array, *, add: Array | None = None, relu: bool = False, **settings: Any
-) -> Array:
+    x: Array, w: Array, b: Array, *, add: Array | None = None, relu: bool = False,
+    algorithm: str | None = None, **settings: Any,
+) -> Array:  # fmt: skip
     """y[n,o,i,j] = b[o] + conv(x, w)[n,o,i,j] (+ add[n,o,i,j]); with `relu` 0 where negative.
 
     Some algorithms do all that while a block of results is still in the cache.
     """
-    chosen = conv.choose(x, w, **settings)
+    chosen = conv.choose(x, w, algorithm=algorithm, **settings)
     if "bias" in chosen.extras:
         y: Array = chosen.compute(x, w, bias=b, add=add, relu=relu, **settings)
         return y

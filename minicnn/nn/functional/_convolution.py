@@ -27,6 +27,7 @@ from minicnn_kernels.geometry import (
     sides,
     transposed_size,
 )
+from minicnn_kernels.registry import chosen
 
 __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
@@ -144,7 +145,7 @@ def _conv(
     spacing = sides(dilation, ndim, f"{op}: dilation", 1)
     x, border = _with_padding(op, x, kernel, steps, padding, spacing)
     Windows(x.shape[2:], kernel, steps, border, spacing).checked(op)
-    settings = (steps, border, spacing, groups)
+    settings = (steps, border, spacing, groups, chosen())
     if bias is None:
         y = convolution.conv(x, weight, *settings)
     else:
@@ -311,7 +312,7 @@ def _conv_transpose(
     unseen = tuple((0, count - n) for n, count in zip(x.shape[2:], counts, strict=True))
     if any(map(any, unseen)):  # so much output_padding that more windows fit into the result
         x = pad_with(x, ((0, 0), (0, 0), *unseen))
-    y = convolution.conv_input(x, weight, size, steps, border, spacing, groups)
+    y = convolution.conv_input(x, weight, size, steps, border, spacing, groups, chosen())
     if bias is not None:
         y = y + view_as(bias, (filters, *(1,) * ndim))
     return squeeze(y, 0) if unbatched else y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from minicnn import factories
@@ -12,11 +13,14 @@ from minicnn.nn.functional._checks import batched
 from minicnn.nn.module import Module
 from minicnn.nn.parameter import Parameter
 from minicnn_kernels.geometry import Sides, same_padding, sides, transposed_size
+from minicnn_kernels.registry import check_names, use_algorithms
 
 __all__ = [
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Fold",
     "Unfold",
 ]  # fmt: skip
+
+Algorithm = str | Mapping[str, str] | None
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -45,6 +49,7 @@ class _Filters(Module):
         padding_mode: str,
         device: str | None,
         dtype: Any,
+        algorithm: Algorithm,
     ) -> None:
         super().__init__()
         kind = type(self).__name__
@@ -67,12 +72,27 @@ class _Filters(Module):
         self.dilation = sides(dilation, self.ndim, f"{kind}: dilation", 1)
         self.output_padding = sides(output_padding, self.ndim, f"{kind}: output_padding")
         self.groups, self.padding_mode = groups, padding_mode
+        self.algorithm = algorithm
+        check_names(self._names())
         ends = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (ends[0], ends[1] // groups, *self.kernel_size)
         self.weight = Parameter(factories.zeros(shape))
         self.register_parameter("bias", Parameter(factories.zeros(out_channels)) if bias else None)
         init.fill_layer_(self.weight, self.bias)
         self.to(device=device, dtype=dtype)
+
+    def _names(self) -> dict[str, str]:
+        """Return which algorithms are to compute the layer and its gradients, by kernel."""
+        if isinstance(self.algorithm, str):
+            return dict.fromkeys(("conv", "conv_input", "conv_weight"), self.algorithm)
+        return dict(self.algorithm or {})
+
+    def _computed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function with the algorithms of this layer."""
+        if self.algorithm is None:
+            return function(*arguments)
+        with use_algorithms(**self._names()):
+            return function(*arguments)
 
     def extra_repr(self) -> str:
         """Name the sizes, and the settings that differ from the defaults."""
@@ -86,7 +106,8 @@ class _Filters(Module):
             value = getattr(self, name)
             text += f", {name}={value}" if value != default else ""
         text += ", bias=False" if self.bias is None else ""
-        return text if self.padding_mode == "zeros" else f"{text}, padding_mode={self.padding_mode}"
+        text += "" if self.padding_mode == "zeros" else f", padding_mode={self.padding_mode}"
+        return text + (f", algorithm={self.algorithm!r}" if self.algorithm else "")
 
 
 # --- convolution ----------------------------------------------------------------------------------
@@ -108,10 +129,12 @@ class _Conv(_Filters):
         padding_mode: str = "zeros",
         device: str | None = None,
         dtype: Any = None,
+        *,
+        algorithm: Algorithm = None,
     ) -> None:
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias,
-            padding_mode, device, dtype,
+            padding_mode, device, dtype, algorithm,
         )  # fmt: skip
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ArgumentError(
@@ -129,7 +152,9 @@ class _Conv(_Filters):
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, self._border(), mode=self.padding_mode), 0
         convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[self.ndim]
-        return convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._computed(
+            convolve, x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
 
     def _border(self) -> Sides:
         """Return the padding as `F.pad` takes it: (before, after) for each side, the last first."""
@@ -168,9 +193,13 @@ class Conv2d(_Conv):
 
     Args:
         padding_mode: what lies around the image: "zeros", "reflect", "replicate" or "circular".
+        algorithm: what computes this layer and both its gradients, as "winograd4" or "im2col",
+            or, by kernel, {"conv": .., "conv_input": .., "conv_weight": ..}; None: what
+            `minicnn_kernels` chooses.  It may be changed later: `layer.algorithm = ...`.
 
     Raises:
         ArgumentError: groups that do not divide the channels, an unknown padding or mode.
+        AlgorithmError: there is no such algorithm; in use: it does not serve the layer's input.
         ShapeError, DTypeError: a setting that is no integer for each side, or too small.
     """
 
@@ -209,6 +238,8 @@ class _ConvTranspose(_Filters):
         padding_mode: str = "zeros",
         device: str | None = None,
         dtype: Any = None,
+        *,
+        algorithm: Algorithm = None,
     ) -> None:
         if padding_mode != "zeros":
             raise ArgumentError(
@@ -217,7 +248,7 @@ class _ConvTranspose(_Filters):
         border = sides(padding, self.ndim, f"{type(self).__name__}: padding")
         super().__init__(
             in_channels, out_channels, kernel_size, stride, border, dilation, output_padding,
-            groups, bias, padding_mode, device, dtype,
+            groups, bias, padding_mode, device, dtype, algorithm,
         )  # fmt: skip
 
     def forward(self, x: Any, output_size: Any = None) -> Any:
@@ -228,8 +259,8 @@ class _ConvTranspose(_Filters):
         """
         extra = self.output_padding if output_size is None else self._beyond(x, output_size)
         spread = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[self.ndim]
-        return spread(
-            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups,
+        return self._computed(
+            spread, x, self.weight, self.bias, self.stride, self.padding, extra, self.groups,
             self.dilation,
         )  # fmt: skip
 

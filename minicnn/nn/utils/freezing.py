@@ -30,7 +30,7 @@ from minicnn.nn.module import Module
 from minicnn.nn.utils.fusion import alike, fuse_all_bn_eval, mapped
 from minicnn.ops.activation import relu
 from minicnn.ops.arithmetic import add
-from minicnn.ops.convolution import conv, conv_bias
+from minicnn.ops.convolution import Names, conv, conv_bias
 from minicnn.ops.pooling import take_winners
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import Array
@@ -247,8 +247,11 @@ def _step(call: Call, places: dict[int, int], value: int, constants: Constants) 
     return Step(op, partial(_computed, op), arrays, settings, places, value)
 
 
-def _convolved(x: Array, w: Array, b: Array, shortcut: Array | None, **settings: Any) -> Array:
-    return kernels.conv_bias(x, w, b, add=shortcut, **settings)
+def _convolved(
+    x: Array, w: Array, b: Array, shortcut: Array | None, names: Names = None, **settings: Any
+) -> Array:
+    algorithm = (names or {}).get("conv")
+    return kernels.conv_bias(x, w, b, add=shortcut, algorithm=algorithm, **settings)
 
 
 def _maxima(x: Array, windows: Any) -> Array:

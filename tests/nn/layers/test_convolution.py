@@ -10,6 +10,8 @@ from minicnn import nn
 from minicnn.errors import ShapeError
 from minicnn.nn import functional as F
 from minicnn.tensor import Tensor
+from minicnn_kernels import kernels
+from minicnn_kernels.errors import AlgorithmError
 
 KINDS = [
     nn.Conv1d,
@@ -111,3 +113,73 @@ def test_a_separable_convolution_is_that_of_the_product_of_its_filters():
     apart = F.conv2d(F.conv2d(x, Tensor(depth), groups=3), Tensor(point))
     together = F.conv2d(x, Tensor(point * depth.swapaxes(0, 1)))
     np.testing.assert_array_equal(apart.array, together.array)
+
+
+# --- algorithms -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The algorithms that convolutions were computed by, as "kernel=algorithm"."""
+    found = []
+    for name in ("conv", "conv_input", "conv_weight"):
+        kernel = kernels[name]
+
+        def choose(*arrays, choose=kernel.choose, name=name, **settings):
+            algorithm = choose(*arrays, **settings)
+            found.append(f"{name}={algorithm.name}")
+            return algorithm
+
+        monkeypatch.setattr(kernel, "choose", choose)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_algorithm_computes_the_layer_and_its_gradients(kind, bias, computed):
+    x = minicnn.tensor(integers((2, 4, *[6] * kind.ndim)).astype(np.float32), requires_grad=True)
+    minicnn.manual_seed(1)
+    layer, other = (kind(4, 6, 3, groups=2, bias=bias, algorithm=a) for a in ("loops", None))
+    assert repr(layer).endswith(", algorithm='loops')")
+    assert "algorithm" not in repr(other)
+    other.load_state_dict(layer.state_dict())
+    y = layer(x)
+    y.backward(minicnn.ones(*y.shape))
+    names = "conv=loops", "conv_input=loops", "conv_weight=loops"
+    assert sorted(computed) == sorted(names)
+    found = x.grad.array
+    x.grad = None
+    expected = other(x)
+    np.testing.assert_allclose(y.array, expected.array, atol=1e-4)
+    expected.backward(minicnn.ones(*y.shape))
+    np.testing.assert_allclose(found, x.grad.array, atol=1e-4)
+
+
+def test_each_kernel_may_have_its_own_and_it_may_change_later(computed):
+    layer = nn.Conv2d(4, 4, 3, algorithm={"conv": "fft", "conv_weight": "loops"})
+    assert "algorithm={'conv': 'fft', 'conv_weight': 'loops'}" in repr(layer)
+    x = minicnn.ones(1, 4, 5, 5, requires_grad=True)
+    y = layer(x)
+    layer.algorithm = "im2col"
+    layer(x)
+    with minicnn.use_algorithms(conv="loops", conv_weight="fft"):
+        y.sum().backward()  # as it was when y was computed
+    assert [name for name in computed if "input" not in name] == [
+        "conv=fft", "conv=im2col", "conv_weight=loops"]  # fmt: skip
+
+
+def test_gradients_of_a_block_are_computed_as_it_says(computed):
+    x = minicnn.ones(1, 4, 5, 5, requires_grad=True)
+    with minicnn.use_algorithms(conv="fft", conv_input="loops"):
+        y = nn.Conv2d(4, 4, 3)(x)
+    y.sum().backward()
+    assert computed[:2] == ["conv=fft", "conv_input=loops"]
+
+
+def test_unknown_algorithms_are_refused():
+    with pytest.raises(AlgorithmError, match=r"conv: unknown algorithm 'fast'; there are .*im2col"):
+        nn.Conv2d(1, 1, 3, algorithm="fast")
+    with pytest.raises(AlgorithmError, match="unknown kernel 'weight'"):
+        nn.Conv2d(1, 1, 3, algorithm={"weight": "fft"})
+    with pytest.raises(AlgorithmError, match="'depthwise' does not serve this call"):
+        nn.Conv2d(2, 2, 3, algorithm="depthwise")(minicnn.ones(1, 2, 4, 4))
