@@ -29,11 +29,15 @@ from minicnn_kernels.arrays import Array, aligned_empty
 from minicnn_kernels.constants import readable
 from minicnn_kernels.cpu.gemm import (
     DEPTH_BYTES,
+    IN_PLACE_BYTES,
     ROW_BLOCK,
     ROW_BYTES,
     clear_rest,
+    columns_in_cache,
+    even_parts,
     multiply_block,
     pack_a,
+    rows_in_place,
     scratch,
     tile_columns,
     transpose,
@@ -61,12 +65,6 @@ WINDOW_STEP = 272
 DIRECT_BYTES = 1024
 """How far apart pixels may lie to be read where they are: columns of far ones share few places in
 the cache."""
-
-AHEAD_BYTES = 2**15
-"""Pixels that are read where they are, come to the cache in blocks of at least so many bytes."""
-
-DIRECT_DEPTH_BYTES = 4096
-"""Terms of the sum in a block where pixels are read where they are, in bytes."""
 
 SMALL_SUMS = 2**17
 """Values of a weight gradient that each thread sums up for itself, over its own pixels."""
@@ -340,8 +338,8 @@ def _multiply_tiles(
     block_rows, block_step = ROW_BLOCK, ROW_BYTES // x.itemsize
     terms = even_parts(depth, DEPTH_BYTES // x.itemsize)
     if direct:
-        block_rows = min(ROW_BLOCK, -(-AHEAD_BYTES // (pixel * x.itemsize * ROWS)) * ROWS)
-        terms = even_parts(depth, DIRECT_DEPTH_BYTES // x.itemsize)
+        block_rows = rows_in_place(pixel * x.itemsize)
+        terms = even_parts(depth, IN_PLACE_BYTES // x.itemsize)
         block_step = max(block_step, terms + 64 // x.itemsize)
     rows_of_y = np.empty(0 if dense else block_rows * columns, x.dtype)
     count = panels if by_panels else -(-rows // ROWS)
@@ -350,38 +348,35 @@ def _multiply_tiles(
         first, last, left, right = low * ROWS, min(rows, high * ROWS), 0, columns
         if by_panels:
             first, last, left, right = 0, rows, low * width, min(columns, high * width)
-        wide, filters = right - left, (group * panels + left // width) * panel_step
-        for row in range(first, last, block_rows):
-            height = min(block_rows, last - row)
-            within = (row + -(-height // ROWS) * ROWS) * pixel <= x.size
-            c, at, step = rows_of_y, 0, wide
-            if dense:
-                c, step = y, columns * groups
-                at = offset + row * step + group * columns + left
-            for k in range(0, depth, terms):
-                deep = min(terms, depth - k)
-                a, start, row_step, soon, soon_bytes = block, 0, block_step, 0, 0
-                if direct and within:
-                    a, start, row_step = x, row * pixel + group * channels + k, pixel
-                    if groups == 1:  # the next block of pixels, or a part of it
-                        soon = address(x, (row + height) * pixel + k * height)
-                        soon_bytes = height * deep * x.itemsize
-                else:
-                    pack_windows(x, geometry, group, row, height, k, deep, block, row_step)
-                    clear_rest(block, height, row_step, deep)
-                multiply_block(
-                    a, start, row_step, 1, height, deep, packed, filters + k * width, panel_step,
-                    wide, c, at, step, k > 0, tile, 0, soon, soon_bytes,
-                )  # fmt: skip
-            finish_block(c, at, step, height, wide, group * columns + left, ending)
-            if not dense:
-                _scatter(c, height, wide, y, offset + group * columns + left, places, results, row)
-
-
-@jit(inline=True)
-def even_parts(count, largest):
-    """Return the size of parts that are as even as can be, and none larger than `largest`."""
-    return -(-count // -(-count // largest))
+        widest = columns_in_cache(x, depth) if direct else right - left
+        for o in range(left, right, widest):
+            wide, filters = min(widest, right - o), (group * panels + o // width) * panel_step
+            for row in range(first, last, block_rows):
+                height = min(block_rows, last - row)
+                within = (row + -(-height // ROWS) * ROWS) * pixel <= x.size
+                c, at, step = rows_of_y, 0, wide
+                if dense:
+                    c, step = y, columns * groups
+                    at = offset + row * step + group * columns + o
+                for k in range(0, depth, terms):
+                    deep = min(terms, depth - k)
+                    a, start, row_step, soon, soon_bytes = block, 0, block_step, 0, 0
+                    if direct and within:
+                        a, start, row_step = x, row * pixel + group * channels + k, pixel
+                        if groups == 1:  # the next block of pixels, or a part of it
+                            soon = address(x, (row + height) * pixel + k * height)
+                            soon_bytes = height * deep * x.itemsize
+                    else:
+                        pack_windows(x, geometry, group, row, height, k, deep, block, row_step)
+                        clear_rest(block, height, row_step, deep)
+                    multiply_block(
+                        a, start, row_step, 1, height, deep, packed, filters + k * width,
+                        panel_step, wide, c, at, step, k > 0, tile, 0, soon, soon_bytes,
+                    )  # fmt: skip
+                there = group * columns + o
+                finish_block(c, at, step, height, wide, there, ending)
+                if not dense:
+                    _scatter(c, height, wide, y, offset + there, places, results, row)
 
 
 @jit()

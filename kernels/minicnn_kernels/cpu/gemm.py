@@ -51,6 +51,12 @@ COLUMN_STEP = ROW_BLOCK + 16
 ROW_BYTES = DEPTH_BYTES + 64
 """From one packed row of a to the next; a power of two would crowd a few places of the cache."""
 
+IN_PLACE_BYTES = 4096
+"""Terms of the sum in a block of a that is read where it is, in bytes."""
+
+AHEAD_BYTES = 2**15
+"""How much of such an a a block has at least; the next block is fetched meanwhile."""
+
 B_BYTES = 2**20
 """How much of b is read again and again: half of a core's second-level cache."""
 
@@ -82,7 +88,7 @@ def pack_a(a, at, row_step, depth_step, rows, depth, packed):
             copy(a, at + k * depth_step, packed, k * COLUMN_STEP, rows)
             clear(packed, k * COLUMN_STEP + rows, -rows % ROWS)
         return 1, COLUMN_STEP
-    step = ROW_BYTES // a.itemsize
+    step = max(ROW_BYTES, depth * a.itemsize + 64) // a.itemsize
     for i in range(rows):
         copy(a, at + i * row_step, packed, i * step, depth)
     clear_rest(packed, rows, step, depth)
@@ -129,6 +135,25 @@ def transpose(source, at_source, source_step, rows, columns, target, at_target, 
                         target[there + n * target_step + m] = source[here + m * source_step + n]
 
 
+@jit(inline=True)
+def rows_in_place(row_bytes):
+    """Return how many rows of a to take at a time where they are read in place."""
+    return min(ROW_BLOCK, -(-AHEAD_BYTES // max(1, row_bytes * ROWS)) * ROWS)
+
+
+@jit(inline=True)
+def columns_in_cache(c, depth):
+    """Return of how many columns b stays in the cache, for values as those of c."""
+    width = tile_columns(c)
+    return max(1, B_BYTES // max(1, depth * width * c.itemsize)) * width
+
+
+@jit(inline=True)
+def even_parts(count, largest):
+    """Return the size of parts that are as even as can be, and none larger than `largest`."""
+    return -(-count // -(-count // largest))
+
+
 @jit()
 def multiply_block(
     a, at_a, row_step, depth_step, rows, depth, b, at_b, panel_step, columns, c, at_c, c_step,
@@ -149,7 +174,7 @@ def multiply_block(
     tiles = -(-rows // ROWS) * -(-columns // width)
     ahead = ahead or address(a, at_a)
     ahead_step = -(-ahead_bytes // max(1, tiles * depth))
-    wide = max(1, B_BYTES // max(1, depth * width * c.itemsize)) * width
+    wide = columns_in_cache(c, depth)
     for first in range(0, columns, wide):
         for i in range(0, rows, ROWS):
             start, height = at_a + i * row_step, min(ROWS, rows - i)
@@ -253,15 +278,27 @@ def _multiply_rows(
     first_row, last_row, first, last = begin * ROWS, min(end * ROWS, rows), 0, columns
     if by_columns:
         first_row, last_row, first, last = 0, rows, begin * width, min(end * width, columns)
-    depth_block = DEPTH_BYTES // c.itemsize
-    for i in range(first_row, last_row, ROW_BLOCK):
-        height = min(ROW_BLOCK, last_row - i)
-        for k in range(0, depth, depth_block):
-            terms = min(depth_block, depth - k)
-            start = i * row_step + k * depth_step
-            steps = pack_a(a, start, row_step, depth_step, height, terms, block)
-            multiply_block(
-                block, 0, steps[0], steps[1], height, terms,
-                packed, first * depth + k * width, depth * width, last - first,
-                c, i * columns + first, columns, accumulate or k > 0, tile,
-            )  # fmt: skip
+    block_rows, terms, wide = ROW_BLOCK, DEPTH_BYTES // c.itemsize, last - first
+    in_place = depth_step == 1
+    if in_place:
+        block_rows = rows_in_place(row_step * a.itemsize)
+        terms = even_parts(depth, IN_PLACE_BYTES // a.itemsize)
+        wide = columns_in_cache(c, depth)
+    for j in range(first, last, wide):
+        for i in range(first_row, last_row, block_rows):
+            height = min(block_rows, last_row - i)
+            for k in range(0, depth, terms):
+                deep = min(terms, depth - k)
+                a_, start, steps = a, i * row_step + k * depth_step, (row_step, depth_step)
+                soon, soon_bytes = 0, 0
+                if in_place and (i - height // -ROWS * ROWS) * row_step <= a.size:
+                    soon = address(a, start + height * row_step)
+                    soon_bytes = height * deep * a.itemsize
+                else:
+                    steps = pack_a(a, start, row_step, depth_step, height, deep, block)
+                    a_, start = block, 0
+                multiply_block(
+                    a_, start, steps[0], steps[1], height, deep,
+                    packed, j * depth + k * width, depth * width, min(wide, last - j),
+                    c, i * columns + j, columns, accumulate or k > 0, tile, 0, soon, soon_bytes,
+                )  # fmt: skip

@@ -31,12 +31,11 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.convolution import (
     GRAIN,
     Side,
-    even_parts,
     flat,
     pack_filters,
     phase_side,
 )
-from minicnn_kernels.cpu.gemm import DEPTH_BYTES, tile_columns, transpose
+from minicnn_kernels.cpu.gemm import DEPTH_BYTES, even_parts, tile_columns, transpose
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.line_tile import (
     half_tile_sum,
