@@ -25,6 +25,12 @@ ALONE = 2**18
 PART = 2**21
 """So many multiply-adds are worth waking a thread for."""
 
+FEW_ROWS = 16
+"""So few rows, but more than two, do not pay for the copy of b that BLAS makes..."""
+
+LARGE = 2**18
+"""... if that has at least so many values."""
+
 _lock = threading.Lock()
 _limited = 0  # how many products are being computed
 _before: list[int] = []  # the threads that each BLAS had
@@ -35,6 +41,12 @@ def matmul(a: Array, b: Array) -> Array:
     if not (_is_large(a, b) and can_compile()):
         product: Array = np.matmul(a, b)
         return product
+    in_order = b.flags.c_contiguous or b.flags.f_contiguous
+    if 2 < len(a) <= FEW_ROWS and b.size >= LARGE and in_order:
+        from minicnn_kernels.cpu import few_rows  # only now: it imports Numba
+
+        found: Array = few_rows.product(a, b)
+        return found
     c = np.empty((a.shape[0], b.shape[1]), a.dtype)
     kernel, count = (_rows, len(c)) if len(c) >= c.shape[1] else (_columns, c.shape[1])
     grain = -(-PART * count // (c.size * a.shape[1]))

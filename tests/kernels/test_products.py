@@ -13,6 +13,9 @@ SIZES = {
     "wide": (8, 300, 4000),
     "rows that do not share out": (701, 33, 100),
     "deep": (3, 40_000, 5),
+    "few rows": (7, 531, 523),
+    "few rows, all whole": (4, 512, 1024),
+    "few rows, one column too many": (16, 513, 513),
     "empty": (0, 5, 4),
     "no terms": (3, 0, 4),
 }
@@ -59,6 +62,7 @@ def test_batches_and_types_of_all_kinds_are_left_to_numpy(rng):
 
 
 def test_blas_has_one_thread_within_and_its_own_again_after():
+    products._blas.cache_clear()  # Numba may have loaded SciPy's since
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         with products.one_blas_thread():

@@ -64,6 +64,21 @@ def load(typing: Any, array: Any, place: Any, lanes: Any) -> Any:
     return vector(array, types.intp, lanes), generate
 
 
+@intrinsic(prefer_literal=True)
+def repeat(typing: Any, array: Any, place: Any, lanes: Any) -> Any:
+    """Return array[place] in all lanes."""
+    vector = Vector(array.dtype, lanes.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        one = Vector(array.dtype, 1)
+        value = builder.load(_pointer(context, builder, array, arguments, one))
+        value.align = vector.bytes
+        zero_lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), None)
+        return builder.shuffle_vector(value, value, zero_lanes)
+
+    return vector(array, types.intp, lanes), generate
+
+
 @intrinsic
 def store(typing: Any, array: Any, place: Any, vector: Any) -> Any:
     """Write the lanes to array[place], array[place + 1], ..."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 jit = pytest.importorskip("minicnn_kernels.cpu.jit", reason="Numba is not installed")
-from minicnn_kernels.cpu.lanes import load, multiply_add, store, zeros  # noqa: E402
+from minicnn_kernels.cpu.lanes import load, multiply_add, repeat, store, zeros  # noqa: E402
 
 
 @jit.jit()
@@ -20,6 +20,18 @@ def add_product(x, y, place):
 @jit.jit()
 def clear(y, place):
     store(y, place, zeros(y, 8))
+
+
+@jit.jit()
+def fill(x, place, y):
+    store(y, 1, repeat(x, place, 8))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_value_is_repeated_in_all_lanes(dtype):
+    x, y = np.arange(5, dtype=dtype), np.zeros(10, dtype)
+    fill(x, 3, y)
+    assert y.tolist() == [0, *[3] * 8, 0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
