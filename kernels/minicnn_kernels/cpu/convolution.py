@@ -43,6 +43,7 @@ from minicnn_kernels.cpu.gemm import (
     transpose,
 )
 from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.cpu.vector import (
     ROWS,
     VECTOR_BYTES,
@@ -233,11 +234,6 @@ def conv_weight(
 def flat(w: Array) -> Array:
     """Return weights in one row; a copy if they lie otherwise."""
     return np.ascontiguousarray(readable(w)).reshape(-1)
-
-
-def channels_last(x: Array) -> Array:
-    """Return images (N, C, ...) as a contiguous array (N, ..., C); a copy if they are no such."""
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
 # --- the sum over a window ------------------------------------------------------------------------

@@ -33,6 +33,7 @@ import numpy as np
 from minicnn_kernels.arrays import Array, aligned_empty
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.lanes import load, multiply_add, store, zeros
+from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.threads import parallel
 
@@ -78,14 +79,10 @@ def conv_weight_grouped(
     filters, per_group = dy.shape[1], x.shape[1] // groups
     parts = np.zeros((PARTS, *size, per_group, filters), x.dtype)
     plan = _plan_of_weights(windows, filters, per_group)
-    last = _channels_last(dy)
+    last = channels_last(dy)
     for some, rows in _in_rows(x, per_group, filters // groups):
         _run(plan, parts, rows, last[some], add=True)
     return np.ascontiguousarray(np.moveaxis(parts.sum(0), (-1, -2), (0, 1)))
-
-
-def _channels_last(x: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
 def _in_rows(x: Array, per_group: int, results: int) -> Iterator[tuple[slice, Array]]:
@@ -94,7 +91,7 @@ def _in_rows(x: Array, per_group: int, results: int) -> Iterator[tuple[slice, Ar
     rows[n,i,r,k] is channel r of the group to which the k-th result belongs, there being so many
     results per group.
     """
-    x = _channels_last(x)
+    x = channels_last(x)
     if per_group == results == 1:
         yield slice(None), x
         return

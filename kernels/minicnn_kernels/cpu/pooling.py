@@ -17,6 +17,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.geometry import Bins, Sides, Windows
 from minicnn_kernels.threads import parallel
 
@@ -81,17 +82,8 @@ def images_like(x: Array, size: Sides, dtype: Any) -> Array:
 
 def in_memory(x: Array) -> Array:
     """See all values of images in a row, channels last: those of x itself if they lie so."""
-    images = np.moveaxis(x, 1, -1)
-    if not images.flags.c_contiguous or not images.flags.writeable:
-        copy = np.empty(images.shape, x.dtype)
-        parallel(assign, len(x), copy, images, grain=-(-GRAIN // prod(x.shape[1:])))
-        images = copy
-    return images.reshape(-1)
-
-
-def assign(begin: int, end: int, y: Array, x: Array) -> None:
-    """Copy a part of x to y; NumPy lets go of the interpreter's lock."""
-    y[begin:end] = x[begin:end]
+    images = channels_last(x)
+    return (images if images.flags.writeable else images.copy()).reshape(-1)
 
 
 @lru_cache(maxsize=256)

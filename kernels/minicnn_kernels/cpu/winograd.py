@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn_kernels.arrays import Array, aligned_empty
-from minicnn_kernels.cpu.convolution import Epilogue, channels_last, epilogue, finish_block, flat
+from minicnn_kernels.cpu.convolution import Epilogue, epilogue, finish_block, flat
 from minicnn_kernels.cpu.gemm import multiply_block, tile_columns
 from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.cpu.transform import between, move
 from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, transpose_square
 from minicnn_kernels.cpu.workspace import prepared, workspace

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.registry import can_compile
 from minicnn_kernels.threads import parallel
 
 PART_BYTES = 2**20
@@ -52,6 +54,10 @@ def copied(x: Array) -> Array:
     """Return a copy of x in reading order."""
     if x.nbytes < PART_BYTES:
         return x.copy()
+    images = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
+    if images.flags.c_contiguous and not x.flags.c_contiguous and can_compile():
+        turned: Array = import_module("minicnn_kernels.cpu.layout").channels_last(images)
+        return turned
     y = np.empty(x.shape, x.dtype)
     assign(y, x)
     return y

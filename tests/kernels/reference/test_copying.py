@@ -6,6 +6,13 @@ import pytest
 from minicnn_kernels import threads
 from minicnn_kernels.reference import copying
 
+
+def channels_first(x):
+    """Return (N, ..., C) with the memory of (N, C, ...)."""
+    place = min(1, x.ndim - 1)
+    return np.moveaxis(np.array(np.moveaxis(x, -1, place)), place, -1)
+
+
 LAYOUTS = {
     "in reading order": lambda x: x,
     "the other way round": np.asfortranarray,
@@ -13,6 +20,7 @@ LAYOUTS = {
     "with gaps": lambda x: np.repeat(x, 2, -1)[..., ::2],
     "repeated": lambda x: np.broadcast_to(x[:1], x.shape),
     "exchanged": lambda x: np.array(x.swapaxes(0, -1)).swapaxes(0, -1),
+    "images with their channels first": lambda x: channels_first(x),
     "every value repeated": lambda x: np.broadcast_to(x[..., :1], x.shape),
 }
 SHAPES = [(7,), (1, 5), (4, 3, 2), (1, 1, 6, 1), (3, 1, 4, 4), (0, 3), (3, 0, 2)]
