@@ -28,6 +28,7 @@ class Plan:
         algorithms: by name; "all": all that can compute a work; "auto": what minicnn chooses.
         rivals: PyTorch's variants.
         baseline: the contestant to compare with; None: the fastest rival, else the reference.
+        cold: whether the caches are emptied before each run.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Plan:
     layouts: Sequence[str] = ("nhwc",)
     baseline: str | None = None
     limits: Limits = field(default_factory=Limits)
+    cold: bool = False
 
 
 class Session:
@@ -63,6 +65,8 @@ class Session:
             if self.plan.rivals:
                 self.worker = Worker(self.threads)
             self.facts = {**machine.facts(), **(self.worker.facts if self.worker else {})}
+            if self.plan.cold:
+                self.facts["caches"] = "emptied before each run"
         except BaseException:
             self.__exit__()
             raise
@@ -119,8 +123,9 @@ class Session:
     def _station(self, name: str, label: str, device: str) -> Station:
         """Return the place of one of minicnn's contestants: this process or one of its own."""
         if self.plan.kind.apart:
-            return Remote(label, self._other(torch=False), name, device)
-        return Own(label, on_device(partial(self.plan.kind.build, name), device))
+            return Remote(label, self._other(torch=False), name, device, self.plan.cold)
+        build = on_device(partial(self.plan.kind.build, name), device)
+        return Own(label, build, cold=self.plan.cold)
 
     def _other(self, torch: bool) -> Worker:
         self.others.append(Worker(self.threads, torch))
@@ -133,7 +138,7 @@ class Session:
         entries = []
         for device, variant in product(self.plan.devices, self.plan.rivals):
             worker = self._other(torch=True) if self.plan.kind.apart else self.worker
-            station = Remote(self._label(variant, device), worker, variant, device)
+            station = Remote(self._label(variant, device), worker, variant, device, self.plan.cold)
             entries.append(Entry(station, device, "nhwc" if variant == "torch-cl" else "nchw"))
         return entries
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from minicnn.bench.timing import Clock, settle, turn
+from minicnn.bench.timing import Clock, empty_caches, settle, turn
 from minicnn.bench.work import Operands, Work
 from minicnn_kernels.arrays import Array, to_device
 
@@ -59,12 +59,14 @@ class Own:
     Attributes:
         label: its name in the table.
         build: makes the call for a work and its operands.
+        cold: whether the caches are emptied before each run.
     """
 
     label: str
     build: Build
     clock: Clock = time.perf_counter
     measures_memory: bool = True
+    cold: bool = False
     built: Built = field(init=False)
 
     def start(self, work: Work, operands: Operands) -> Started:
@@ -82,7 +84,8 @@ class Own:
 
     def turn(self, seconds: float) -> list[float]:
         """Compute for about so long."""
-        times = turn(self.built.call, seconds, self.clock)
+        before = (empty_caches,) if self.cold else ()
+        times = turn(self.built.call, seconds, self.clock, *before)
         settle()
         return times
 

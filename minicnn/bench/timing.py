@@ -10,12 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from minicnn.errors import UsageError
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.threads import parallel
 
 Clock = Callable[[], float]
 
+LARGEST_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index3/size")
 ROUNDS = 5  # into which the least time of a contestant is divided
 IDLE_STEP, IDLE_SHARE, IDLE_STEPS = 0.005, 0.2, 100  # seconds; of them at work; how often to look
 
@@ -52,8 +59,17 @@ class Contestant(Protocol):
         """Run for about so long and return the seconds of each run."""
 
 
-def turn(call: Callable[[], Any], seconds: float, clock: Clock = time.perf_counter) -> list[float]:
-    """Time calls until `seconds` have passed, at least one; warm up first where that is cheap."""
+def turn(
+    call: Callable[[], Any],
+    seconds: float,
+    clock: Clock = time.perf_counter,
+    before: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Time calls until `seconds` have passed, at least one; warm up first where that is cheap.
+
+    Args:
+        before: done before each run that is timed, and not part of its time.
+    """
     start = clock()
     call()
     if (first := clock() - start) > seconds:
@@ -61,10 +77,33 @@ def turn(call: Callable[[], Any], seconds: float, clock: Clock = time.perf_count
     times: list[float] = []
     start = now = clock()
     while now - start < seconds or not times:
+        before()
+        begin = clock()
         call()
-        before, now = now, clock()
-        times.append(now - before)
+        now = clock()
+        times.append(now - begin)
     return times
+
+
+@cache
+def _filler() -> Array:
+    """Return an array twice as large as the largest cache, in which all others fit."""
+    try:
+        text = LARGEST_CACHE.read_text().strip()
+        size = int(text.rstrip("KMG")) * 2 ** {"K": 10, "M": 20, "G": 30}.get(text[-1], 0)
+    except (OSError, ValueError):
+        size = 64 * 2**20
+    return np.zeros(2 * size, np.uint8)
+
+
+def empty_caches() -> None:
+    """Write to more memory than the caches hold, on all threads, so that nothing else is left."""
+    filler = _filler()
+
+    def write(begin: int, end: int) -> None:
+        np.add(filler[begin:end], 1, out=filler[begin:end])
+
+    parallel(write, filler.size, grain=2**20)
 
 
 def settle(cpu: Clock = time.process_time, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -105,6 +105,7 @@ class Remote:
     worker: Worker
     variant: str
     device: str = "cpu"
+    cold: bool = False
 
     def start(self, work: Work, operands: Operands) -> Started:
         """Let it compute once."""
@@ -113,6 +114,7 @@ class Remote:
             label=self.label,
             variant=self.variant,
             device=self.device,
+            cold=self.cold,
             **named(work),
         )
         samples = [unpacked(array) for array in answer.pop("samples")]
@@ -178,7 +180,9 @@ class Answers:
         torch.set_num_threads(threads)
         return torch_side.facts()
 
-    def start(self, label: str, variant: str, device: str, **named: str) -> dict[str, Any]:
+    def start(
+        self, label: str, variant: str, device: str, cold: bool, **named: str
+    ) -> dict[str, Any]:
         """Compute once."""
         from minicnn.bench import kinds
 
@@ -190,7 +194,7 @@ class Answers:
         else:
             build = partial(kind.build, variant)
         before = largest_memory()
-        station = self.stations[label] = Own(label, build, measures_memory=False)
+        station = self.stations[label] = Own(label, build, measures_memory=False, cold=cold)
         started = station.start(work, work.operands())
         return {
             "samples": [packed(array) for array in started.samples],

@@ -175,6 +175,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-time", type=float, default=5.0, metavar="S",
         help="seconds after which no further run begins (default 5)",
     )  # fmt: skip
+    parser.add_argument(
+        "--cache", choices=("warm", "cold"), default="warm",
+        help="whether operands may stay in the caches from run to run (warm, default), or the "
+        "caches are emptied before each run (cold)",
+    )  # fmt: skip
     parser.add_argument("--wide", action="store_true", help="more columns than fit 100 characters")
     parser.add_argument("--json", metavar="FILE", help="also write everything, each run included")
     parser.add_argument("--csv", metavar="FILE", help="also write a table for a spreadsheet")
@@ -278,7 +283,7 @@ def checked(options: argparse.Namespace) -> Plan:
     limits = Limits(options.min_time, options.min_runs, options.max_time)
     return Plan(
         kind, options.algo or [kind.algorithms], rivals, options.device, options.layout,
-        options.baseline, limits,
+        options.baseline, limits, options.cache == "cold",
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minicnn.bench import station as station_module
 from minicnn.bench.kinds import work
 from minicnn.bench.station import Built, Own, compile_seconds, on_device, scratch_bytes
 
@@ -33,9 +34,20 @@ def test_a_station_is_started_takes_turns_and_stops():
     started = station.start(forward, forward.operands())
     assert started.algorithms == ["zeros"]
     assert [sample.shape for sample in started.samples] == [(4, 2)]
-    assert station.turn(1.0) == [0.25] * 4
+    assert station.turn(1.0) == [0.25] * 2  # the clock ticks before and after each
     station.stop()
     assert not hasattr(station, "built")
+
+
+def test_a_cold_station_empties_the_caches_before_each_run(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(station_module, "empty_caches", lambda: emptied.append(1))
+    forward = work("conv", "mb1ic1ih4oc2kh3", "fwd")
+    for cold in (False, True):
+        station = Own("mine", zeros, ticking(0.25), cold=cold)
+        station.start(forward, forward.operands())
+        assert len(station.turn(1.0)) == 2
+        assert len(emptied) == (2 if cold else 0)
 
 
 def test_scratch_memory_is_what_is_used_beside_the_result():

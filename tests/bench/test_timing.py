@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from minicnn.bench.timing import IDLE_STEPS, Limits, settle, take_turns, turn
+from minicnn.bench import timing
+from minicnn.bench.timing import IDLE_STEPS, Limits, empty_caches, settle, take_turns, turn
 from minicnn.errors import UsageError
 
 
@@ -43,6 +44,23 @@ def clock():
 def test_a_turn_warms_up_first_and_ends_after_its_seconds(clock):
     times = turn(clock.task("a", 0.5, 0.25), 1.0, clock)
     assert times == [0.25] * 4  # without the first, slow call
+
+
+def test_what_is_done_before_a_run_is_not_part_of_it(clock):
+    times = turn(clock.task("a", 0.25), 2.0, clock, clock.task("before", 0.5))
+    assert times == [0.25] * 3
+    assert clock.log == ["a", *["before", "a"] * 3]
+
+
+@pytest.mark.parametrize(("text", "size"), [("96K", 96 * 2**11), ("2M\n", 2**22), ("?", 2**27)])
+def test_more_is_written_than_the_caches_hold(monkeypatch, tmp_path, text, size):
+    (tmp_path / "size").write_text(text)
+    monkeypatch.setattr(timing, "LARGEST_CACHE", tmp_path / "size")
+    timing._filler.cache_clear()
+    empty_caches()
+    assert timing._filler().size == size
+    assert timing._filler().min() == timing._filler().max() == 1
+    timing._filler.cache_clear()
 
 
 def test_a_long_call_is_not_made_twice(clock):
