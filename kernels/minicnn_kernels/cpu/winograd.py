@@ -29,7 +29,7 @@ from minicnn_kernels.cpu.gemm import multiply_block, tile_columns
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.cpu.transform import between, move
-from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, transpose_square
+from minicnn_kernels.cpu.vector import ROWS, VECTOR_BYTES, VECTORS, address, transpose_square
 from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides
 from minicnn_kernels.threads import get_num_threads, parallel
@@ -256,10 +256,12 @@ def _convolve_parts(
                             own_u, u_step, 0,
                         )  # fmt: skip
                     for p in range(points):
+                        soon = address(own_u, (p + 1) % points * u_step)
                         multiply_block(
                             own_v, p * v_step + c, row_v, 1, -(-count // ROWS) * ROWS, deep,
                             own_u, p * u_step, deep * tile_columns(u), -(-wide // lanes) * lanes,
                             own_product, p * m_step, row_m, c > 0, tile,
+                            0, soon, deep * wide * u.itemsize,
                         )  # fmt: skip
                 for k in range(count):
                     _transform_results(
