@@ -51,6 +51,7 @@ from minicnn_kernels.cpu.vector import (
     address,
     clear,
     copy,
+    copy_vector,
     transpose_square,
 )
 from minicnn_kernels.cpu.workspace import prepared, workspace
@@ -314,7 +315,10 @@ def pack_filters(
                     for i in range(length):
                         if terms[q + i] >= 0:
                             there = (terms[q + i] + line) * width + j
-                            copy(square, i * lanes, target, there, height)
+                            if height == lanes:
+                                copy_vector(square, i * lanes, target, there)
+                            else:
+                                copy(square, i * lanes, target, there, height)
 
 
 @jit()

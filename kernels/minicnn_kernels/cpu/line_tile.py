@@ -3,7 +3,8 @@
     c[i, j] (+)= sum_rk a[r, k, i] * b[r, k, j]        0 <= i < rows, 0 <= j < columns
 
 Term k of run r lies r steps of runs and k steps of terms away from the first, in a and in b.  Rows
-and columns of the tile that no result needs are computed, and not stored.
+and columns of the tile that no result needs are computed, and not stored.  The second half of the
+rows may be those of another line.
 """
 
 from __future__ import annotations
@@ -28,27 +29,28 @@ def _line_tile(rows: int, vectors: int) -> Callable[..., None]:
     @intrinsic
     def tile(
         typing: Any, size: Any, a: Any, at_a: Any, a_steps: Any, b: Any, at_b: Any, b_steps: Any,
-        c: Any, at_c: Any, c_step: Any, part: Any, first: Any, at_first: Any, add: Any, relu: Any,
+        c: Any, at_c: Any, c_steps: Any, part: Any, first: Any, at_first: Any, add: Any, relu: Any,
     ) -> Any:  # fmt: skip
         """Compute a tile.
 
         Args:
             size: (runs, terms of each).
-            a_steps: how far apart two rows lie, two terms, two runs.
-            b_steps: how far apart two terms lie, and two runs.
-            part: the rows and the columns to store.
+            a_steps: how far apart lie two rows, two terms, two runs, both halves of the rows.
+            b_steps: how far apart lie two terms, two runs.
+            c_steps: how far apart lie two rows, both halves of the rows.
+            part: the rows of the first half to store, of the second half, and the columns.
             first: where a row lies with which every row of the sum begins.
             add: whether to add to c.
             relu: whether to set negative results to 0.
         """
         n, flag = types.intp, types.boolean
         signature = types.void(
-            size, a, n, a_steps, b, n, b_steps, c, n, n, part, first, n, flag, flag
+            size, a, n, a_steps, b, n, b_steps, c, n, c_steps, part, first, n, flag, flag
         )
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             size_, a_, at_a, a_steps_, b_, at_b, b_steps_ = arguments[:7]
-            c_, at_c, c_step, part_, first_, at_first, add_, relu_ = arguments[7:]
+            c_, at_c, c_steps_, part_, first_, at_first, add_, relu_ = arguments[7:]
             number = context.get_value_type(a.dtype)
             vector = ir.VectorType(number, VECTOR_BYTES // v._bytes_of(number))
             here = v._place(context, builder, first, first_, at_first)
@@ -62,8 +64,9 @@ def _line_tile(rows: int, vectors: int) -> Callable[..., None]:
                 v._place(context, builder, b, b_, at_b), cgutils.unpack_tuple(builder, b_steps_),
             )  # fmt: skip
             there = v._place(context, builder, c, c_, at_c)
-            height, columns = cgutils.unpack_tuple(builder, part_)
-            _store(builder, tile, there, c_step, height, columns, add_, relu_)
+            steps = cgutils.unpack_tuple(builder, c_steps_)
+            part = cgutils.unpack_tuple(builder, part_)
+            _store(builder, tile, there, steps, part, add_, relu_)
             return context.get_dummy_value()
 
         return signature, generate
@@ -76,38 +79,48 @@ def _sum(
 ) -> list[list[Any]]:
     """Emit a loop over runs around one over their terms; return the tile, vectors in rows."""
     runs, terms = size
-    row_step, a_step, a_run = a_steps
+    row_step, a_step, a_run, a_half = a_steps
     b_step, b_run = b_steps
     vector = start[0][0].type
 
-    vectors = len(start[0])
+    vectors, half = len(start[0]), half_of(len(start))
     row_bytes = builder.mul(row_step, I64(v._bytes_of(vector.element)))
     multiples = {
-        odd: v._as_it_is(builder, builder.mul(row_bytes, I64(odd)))
-        for odd in range(1, len(start), 2)
+        odd: v._as_it_is(builder, builder.mul(row_bytes, I64(odd))) for odd in range(1, half, 2)
     }
 
     def term(values: list[Any]) -> list[Any]:
-        a, b, *tile = values
+        upper, lower, b, *tile = values
         row_of_b = [
             v._load(builder, v._moved(builder, b, j * vector.count), vector) for j in range(vectors)
         ]
         sums = []
         for i in range(len(start)):
-            value = v._splat(builder, builder.load(v._row(builder, a, i, multiples)), vector)
+            place, row = (upper, i) if i < half else (lower, i - half)
+            value = builder.load(v._row(builder, place, row, multiples))
             for j, part in enumerate(row_of_b):
                 flags = ("contract",)  # one instruction, where the processor has it
-                product = builder.fmul(value, part, flags=flags)
+                product = builder.fmul(v._splat(builder, value, vector), part, flags=flags)
                 sums.append(builder.fadd(tile[i * vectors + j], product, flags=flags))
-        return [v._as_it_is(builder, builder.gep(a, [a_step])), builder.gep(b, [b_step]), *sums]
+        upper, lower = (
+            v._as_it_is(builder, builder.gep(place, [a_step])) for place in (upper, lower)
+        )
+        return [upper, lower, builder.gep(b, [b_step]), *sums]
 
     def run(values: list[Any]) -> list[Any]:
-        a, b, *_ = values
-        _, _, *tile = _repeat(builder, terms, values, term)
-        return [builder.gep(a, [a_run]), builder.gep(b, [b_run]), *tile]
+        upper, lower, b, *_ = values
+        _, _, _, *tile = _repeat(builder, terms, values, term)
+        moved = [builder.gep(place, [a_run]) for place in (upper, lower)]
+        return [*moved, builder.gep(b, [b_run]), *tile]
 
-    _, _, *tile = _repeat(builder, runs, [a, b, *(x for row in start for x in row)], run)
+    starts = [a, builder.gep(a, [a_half]), b, *(x for row in start for x in row)]
+    _, _, _, *tile = _repeat(builder, runs, starts, run)
     return [tile[i : i + vectors] for i in range(0, len(tile), vectors)]
+
+
+def half_of(rows: int) -> int:
+    """Return how many rows the first half of a tile has."""
+    return -(-rows // 2)
 
 
 def _repeat(
@@ -132,10 +145,16 @@ def _repeat(
 
 
 def _store(
-    builder: Any, tile: list[list[Any]], start: Any, step: Any, height: Any, columns: Any,
-    add: Any, relu: Any,
+    builder: Any, tile: list[list[Any]], start: Any, steps: list[Any], part: list[Any], add: Any,
+    relu: Any,
 ) -> None:  # fmt: skip
     """Emit the stores of some rows and columns of a tile, or their addition to what is there."""
+    half = half_of(len(tile))
+    (step, to_lower), (upper, lower, columns) = steps, part
+    halves = [
+        (tile[:half], start, upper),
+        (tile[half:], builder.gep(start, [to_lower]), lower),
+    ]
     vector = tile[0][0].type
     lanes = vector.count
     numbers = ir.VectorType(I32, lanes)
@@ -146,9 +165,11 @@ def _store(
         masks.append(builder.icmp_signed("<", lane, v._splat(builder, wanted, numbers)))
     with builder.if_else(add) as (sum_up, replace):
         with sum_up:
-            _store_rows(builder, tile, start, step, height, masks, relu, add=True)
+            for rows, place, height in halves:
+                _store_rows(builder, rows, place, step, height, masks, relu, add=True)
         with replace:
-            _store_rows(builder, tile, start, step, height, masks, relu, add=False)
+            for rows, place, height in halves:
+                _store_rows(builder, rows, place, step, height, masks, relu, add=False)
 
 
 def _store_rows(

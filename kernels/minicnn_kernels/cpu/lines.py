@@ -38,6 +38,7 @@ from minicnn_kernels.cpu.convolution import (
 from minicnn_kernels.cpu.gemm import DEPTH_BYTES, even_parts, tile_columns, transpose
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.line_tile import (
+    half_of,
     half_tile_sum,
     low_half_tile_sum,
     low_tile_sum,
@@ -51,6 +52,8 @@ from minicnn_kernels.tiles import merged_results, tiles
 
 BAND_BYTES = 2**17
 """How many lines are copied at a time."""
+
+HALF, LOW_HALF = half_of(ROWS), half_of(LOW_ROWS)
 
 PIECES = 4
 """Bands for each thread, if there are so few images."""
@@ -412,6 +415,8 @@ def _multiply_bands(
     terms = even_parts(lines.run, limit)
     group = even_parts(lines.taps, max(1, limit // lines.run))
     zeros = first.size - width
+    at_once = 2 if lines.width <= HALF else 1
+    pair = lines.height_step * lines.line, places[2]
     for item in range(begin, end):
         rest, h = divmod(item, bands)
         n, d = divmod(rest, lines.depth)
@@ -427,9 +432,10 @@ def _multiply_bands(
                     last = e0 + (size[0] - 1) * lines.run + size[1] == depth
                     here = (z * lines.copied + a * lines.spacing) * lines.line + e
                     for j in range(0, columns, width):
-                        for i in range(count):
+                        for i in range(0, count, at_once):
+                            two = at_once == 2 and i + 1 < count
                             _multiply_rows(
-                                counts, lines.width, size, buffer,
+                                counts, lines.width, pair if two else (0, 0), size, buffer,
                                 here + i * lines.height_step * lines.line,
                                 (lines.width_step, 1, lines.spacing * lines.line),
                                 packed, j * depth + e0 * width, (width, lines.run * width),
@@ -440,40 +446,47 @@ def _multiply_bands(
 
 @jit()
 def _multiply_rows(
-    counts, rows, size, a, at_a, a_steps, b, at_b, b_steps, c, at_c, c_step, columns, first,
+    counts, rows, pair, size, a, at_a, a_steps, b, at_b, b_steps, c, at_c, c_step, columns, first,
     at_first, add, relu,
 ):  # fmt: skip
-    """Compute rows by up to a tile's columns, with so many high and low tiles."""
+    """Compute rows by up to a tile's columns, with so many high and low tiles.
+
+    Or with one tile those of two lines, if `pair` says how far apart these lie in a and in c.
+    """
     half = 2 * columns <= tile_columns(c)
-    high, low = counts
+    row_step, a_step, a_run = a_steps
+    high, low = (1, 0) if pair[0] > 0 else counts
     i = 0
     for tile in range(high + low):
-        place_a, place_c = at_a + i * a_steps[0], at_c + i * c_step
-        part = rows - i, columns
+        here, place = at_a + i * row_step, at_c + i * c_step
+        upper = HALF if tile < high else LOW_HALF
+        part = rows - i, rows - i - upper, columns
+        steps, c_steps = (row_step, a_step, a_run, upper * row_step), (c_step, upper * c_step)
+        if pair[0] > 0:
+            part = rows, rows, columns
+            steps, c_steps = (row_step, a_step, a_run, pair[0]), (c_step, pair[1])
         if tile < high:
             if half:
                 half_tile_sum(
-                    size, a, place_a, a_steps, b, at_b, b_steps, c, place_c, c_step, part,
+                    size, a, here, steps, b, at_b, b_steps, c, place, c_steps, part,
                     first, at_first, add, relu,
                 )  # fmt: skip
             else:
                 tile_sum(
-                    size, a, place_a, a_steps, b, at_b, b_steps, c, place_c, c_step, part,
+                    size, a, here, steps, b, at_b, b_steps, c, place, c_steps, part,
                     first, at_first, add, relu,
                 )  # fmt: skip
-            i += ROWS
+        elif half:
+            low_half_tile_sum(
+                size, a, here, steps, b, at_b, b_steps, c, place, c_steps, part,
+                first, at_first, add, relu,
+            )  # fmt: skip
         else:
-            if half:
-                low_half_tile_sum(
-                    size, a, place_a, a_steps, b, at_b, b_steps, c, place_c, c_step, part,
-                    first, at_first, add, relu,
-                )  # fmt: skip
-            else:
-                low_tile_sum(
-                    size, a, place_a, a_steps, b, at_b, b_steps, c, place_c, c_step, part,
-                    first, at_first, add, relu,
-                )  # fmt: skip
-            i += LOW_ROWS
+            low_tile_sum(
+                size, a, here, steps, b, at_b, b_steps, c, place, c_steps, part,
+                first, at_first, add, relu,
+            )  # fmt: skip
+        i += ROWS if tile < high else LOW_ROWS
 
 
 @jit()
@@ -512,7 +525,7 @@ def _sum_bands(begin, end, parts, bands, x, planes, lines, fronts, dy, columns, 
                                 line = z * lines.copied + a * lines.spacing + i * lines.height_step
                                 e = (z * lines.taps + a) * lines.run
                                 _multiply_rows(
-                                    counts, lines.run, size, buffer,
+                                    counts, lines.run, (0, 0), size, buffer,
                                     line * lines.line + k * lines.width_step,
                                     (1, lines.width_step, lines.height_step * lines.line),
                                     b, at_b + i * of_line + k * columns + j, (columns, of_line),

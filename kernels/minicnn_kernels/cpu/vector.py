@@ -246,25 +246,33 @@ def copy(
     return signature, generate
 
 
-@intrinsic
-def copy_row(typing: Any, source: Any, at_source: Any, target: Any, at_target: Any) -> Any:
-    """Copy as many values as a tile has columns."""
-    signature = types.void(source, types.intp, target, types.intp)
+def _copy_of(vectors: int) -> Callable[..., None]:
+    @intrinsic
+    def copy(typing: Any, source: Any, at_source: Any, target: Any, at_target: Any) -> Any:
+        """Copy as many values as so many vectors have."""
+        signature = types.void(source, types.intp, target, types.intp)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source_, at_source, target_, at_target = arguments
-        here = _place(context, builder, source, source_, at_source)
-        there = _place(context, builder, target, target_, at_target)
-        number = context.get_value_type(source.dtype)
-        vector = ir.VectorType(number, VECTOR_BYTES // _bytes_of(number))
-        row = [
-            _load(builder, _moved(builder, here, j * vector.count), vector) for j in range(VECTORS)
-        ]
-        for j, value in enumerate(row):
-            _store_vector(builder, value, _moved(builder, there, j * vector.count))
-        return context.get_dummy_value()
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source_, at_source, target_, at_target = arguments
+            here = _place(context, builder, source, source_, at_source)
+            there = _place(context, builder, target, target_, at_target)
+            number = context.get_value_type(source.dtype)
+            vector = ir.VectorType(number, VECTOR_BYTES // _bytes_of(number))
+            row = [
+                _load(builder, _moved(builder, here, j * vector.count), vector)
+                for j in range(vectors)
+            ]
+            for j, value in enumerate(row):
+                _store_vector(builder, value, _moved(builder, there, j * vector.count))
+            return context.get_dummy_value()
 
-    return signature, generate
+        return signature, generate
+
+    return copy  # type: ignore[no-any-return]
+
+
+copy_vector = _copy_of(1)
+copy_row = _copy_of(VECTORS)
 
 
 @intrinsic
