@@ -218,11 +218,14 @@ def conv_weight(
     parts = min(get_num_threads(), pixels) if dw.size <= SMALL_SUMS else 1
     ordered = parts == 1 and plan.n_cells == 1
     sums = dw.reshape(-1) if ordered else workspace("conv sums", parts * dw.size, x.dtype)
-    panels = parts * groups * -(-plan.depth * x.itemsize // (VECTORS * VECTOR_BYTES))
+    # Each thread takes a part of the pixels or, of all pixels, part of the channels or the filters
+    by_filters = parts == 1 and filters > plan.depth and plan.depth * x.itemsize <= DEPTH_BYTES
+    panels = -(-plan.depth * x.itemsize // (VECTORS * VECTOR_BYTES))
+    count = parts * groups * (-(-filters // ROWS) if by_filters else panels)
     parallel(
-        _sum_panels, panels, channels_last(x).reshape(-1), channels_last(dy).reshape(-1), sums,
-        parts, pixels, filters, plan.direct, plan.geometry,
-        grain=1 + GRAIN * panels // (dw.size * pixels), pieces=1,
+        _sum_panels, count, by_filters, channels_last(x).reshape(-1), channels_last(dy).reshape(-1),
+        sums, parts, pixels, filters, plan.direct, plan.geometry,
+        grain=1 + GRAIN * count // (dw.size * pixels), pieces=1,
     )  # fmt: skip
     if not ordered:
         parallel(
@@ -490,30 +493,33 @@ def _finish_pixels(begin, end, y, channels, ending):
 
 
 @jit()
-def _sum_panels(begin, end, x, dy, sums, parts, pixels, filters, direct, geometry):
-    """sums[part, o, e] = sum_p dy[p,o] * windows[p,e], from one panel of e to another.
+def _sum_panels(begin, end, by_filters, x, dy, sums, parts, pixels, filters, direct, geometry):
+    """sums[part, o, e] = sum_p dy[p,o] * windows[p,e], for some panels of e, or tiles of o.
 
-    The panels are counted over all parts of the pixels and all groups.
+    They are counted over all parts of the pixels and all groups.
     """
     channels, groups, depth = geometry[5], geometry[6], geometry[7]
     width = tile_columns(x)
-    panels = -(-depth // width)
+    panels, tiles = -(-depth // width), -(-filters // ROWS)
+    share = tiles if by_filters else panels
     terms = DEPTH_BYTES // x.itemsize
     pixel, step = channels * groups, filters * groups
     block, tile = scratch(x)
     windows = np.zeros((terms + 1) * WINDOW_STEP, x.dtype)
-    for item in range(begin // panels, -(-end // panels)):
+    for item in range(begin // share, -(-end // share)):
         part, group = divmod(item, groups)
-        first = max(0, begin - item * panels) * width
-        last = min(depth, (end - item * panels) * width)
+        low, high = max(0, begin - item * share), min(share, end - item * share)
+        first, last, first_o, last_o = low * width, min(depth, high * width), 0, filters
+        if by_filters:
+            first, last, first_o, last_o = 0, depth, low * ROWS, min(filters, high * ROWS)
         begin_pixel, end_pixel = pixels * part // parts, pixels * (part + 1) // parts
-        blocks = -(-(last - first) // terms) * -(-filters // ROW_BLOCK)
+        blocks = -(-(last - first) // terms) * -(-(last_o - first_o) // ROW_BLOCK)
         for p in range(begin_pixel, end_pixel, terms):
             count = min(terms, end_pixel - p)
-            # The next pixels of x or dy, of which there is more, are fetched by and by
+            # The next pixels of x or dy are fetched by and by: that of which all is needed, or more
             soon_bytes = min(terms, end_pixel - p - count) * step * dy.itemsize // blocks
             soon = address(dy, (p + count) * step)
-            if direct and pixel > step:
+            if direct and (pixel > step or by_filters):
                 soon_bytes = min(terms, end_pixel - p - count) * pixel * x.itemsize // blocks
                 soon = address(x, (p + count) * pixel)
             for e in range(first, last, terms):
@@ -522,8 +528,8 @@ def _sum_panels(begin, end, x, dy, sums, parts, pixels, filters, direct, geometr
                 if not direct or at_b + (count - 1) * pixel + columns + width > x.size:
                     b, at_b, b_step = windows, 0, WINDOW_STEP
                     pack_windows(x, geometry, group, p, count, e, columns, windows, b_step)
-                for o in range(0, filters, ROW_BLOCK):
-                    height = min(ROW_BLOCK, filters - o)
+                for o in range(first_o, last_o, ROW_BLOCK):
+                    height = min(ROW_BLOCK, last_o - o)
                     a, at_a, steps = dy, p * step + group * filters + o, (1, step)
                     end_of_reading = at_a + (count - 1) * step + height + ROWS
                     if step * x.itemsize > DIRECT_BYTES or end_of_reading > dy.size:

@@ -91,9 +91,19 @@ def test_a_sum_in_several_blocks():
     assert_right(Call(SQUARE, channels=100, filters=20))
 
 
-def test_gradients_summed_over_all_pixels_by_one_part(monkeypatch):
+@pytest.mark.parametrize("found", [SQUARE, Windows((7, 9), (1, 1))])
+@pytest.mark.parametrize("filters", [20, 70])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_gradients_summed_over_all_pixels_by_one_part(found, filters, groups, monkeypatch):
+    """Threads, here three, share out the channels, or the filters where there are more."""
+
+    def run(kernel, count, *arguments, **how):
+        for part in range(3):
+            kernel(count * part // 3, count * (part + 1) // 3, *arguments)
+
     monkeypatch.setattr(convolution, "SMALL_SUMS", 0)
-    assert_right(Call(SQUARE, channels=5, filters=20))
+    monkeypatch.setattr(convolution, "parallel", run)
+    assert_right(Call(found, 5, filters, groups))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
