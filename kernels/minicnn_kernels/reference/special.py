@@ -15,7 +15,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.pointwise import one_step
-from minicnn_kernels.reference.blockwise import BLOCK, in_blocks
+from minicnn_kernels.reference.blockwise import in_blocks
 
 
 def polynomial(x: Array, coefficients: Sequence[float]) -> Array:
@@ -33,9 +33,7 @@ def polynomial(x: Array, coefficients: Sequence[float]) -> Array:
 
 def _in_double(formula: Callable[[Array], Array], x: Array) -> Array:
     """Compute in float64, whatever the type of x."""
-    return in_blocks(
-        lambda part: formula(part.astype(np.float64, copy=False)), x, length=BLOCK // 4
-    )
+    return in_blocks(lambda part: formula(part.astype(np.float64, copy=False)), x)
 
 
 # --- the error function ---------------------------------------------------------------------------
@@ -288,9 +286,8 @@ def digamma(x: Array) -> Array:
 def _digamma(x: Array) -> Array:
     y, shifted = np.zeros_like(x), np.where(x < 0, 1 - x, x)
     for _ in range(ASYMPTOTIC):  # psi(x) = psi(x + 1) - 1 / x
-        small = shifted < ASYMPTOTIC
-        y -= small / shifted
-        shifted += small
+        y -= 1 / shifted
+        shifted += 1
     series = [b / (2 * k) for k, b in enumerate(BERNOULLI, start=1)]
     inverse = 1 / shifted
     square = inverse * inverse
