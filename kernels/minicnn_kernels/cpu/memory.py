@@ -16,7 +16,8 @@ def memory_order(x: Array) -> tuple[int, ...]:
 
 def without_gaps(x: Array) -> Array:
     """Return x, or a copy if its values do not lie side by side, forwards."""
-    return x if x.transpose(memory_order(x)).flags.c_contiguous else np.ascontiguousarray(x)
+    dense = x.flags.c_contiguous or x.transpose(memory_order(x)).flags.c_contiguous
+    return x if dense else np.ascontiguousarray(x)
 
 
 def lying_like(x: Array, other: Array) -> Array:

@@ -7,15 +7,16 @@ what is left: the results of chunks, and other dimensions.
 
 from __future__ import annotations
 
-from math import gcd, prod
-from typing import Any
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
 from minicnn_kernels.cpu.mathematics import maximum, minimum
-from minicnn_kernels.cpu.memory import memory_order, without_gaps
+from minicnn_kernels.cpu.memory import without_gaps
 from minicnn_kernels.threads import parallel
 
 Axes = tuple[int, ...]
@@ -48,38 +49,60 @@ def smallest(x: Array, *, axes: Axes) -> Array:
     return reduced(SMALLEST, np.minimum, x, axes)
 
 
-def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
-    """Reduce x over `axes`, which stay there with size 1; `rest` is the same on NumPy's arrays."""
-    x = without_gaps(x)
-    order = memory_order(x)
-    outer = [i for i in order if x.shape[i] > 1]
+class Plan(NamedTuple):
+    """How one pass goes over an array: as over P matrices with n rows to reduce and Q columns.
+
+    Attributes:
+        order: the dimensions, the outermost in memory first; `back` undoes it.
+        kept: the shape in that order, with 1 where the pass reduces.
+        rest: the axes that are left to reduce.
+    """
+
+    order: Axes
+    matrices: tuple[int, int, int]
+    kept: Axes
+    back: Axes
+    rest: Axes
+
+
+@lru_cache(maxsize=1024)
+def plan_of(shape: Axes, strides: Axes, axes: Axes) -> Plan:
+    """Plan the pass over an array without gaps."""
+    order = tuple(sorted(range(len(shape)), key=strides.__getitem__, reverse=True))
+    outer = [i for i in order if shape[i] > 1]
     inner, run = list[int](), list[int]()
     while outer and outer[-1] not in axes:
         inner.append(outer.pop())
     while outer and outer[-1] in axes:
         run.append(outer.pop())
-    p, n, q = (prod(x.shape[i] for i in dims) for dims in (outer, run, inner))
-    flat = x.transpose(order).reshape(p, n, q)
+    p, n, q = (prod(shape[i] for i in dims) for dims in (outer, run, inner))
+    kept = tuple(1 if i in run else shape[i] for i in order)
+    back = tuple(map(order.index, range(len(order))))
+    rest = tuple(i for i in axes if shape[i] > 1 and i not in run)
+    return Plan(order, (p, n, q), kept, back, rest)
+
+
+def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
+    """Reduce x over `axes`, which stay there with size 1; `rest` is the same on NumPy's arrays."""
+    x = without_gaps(x)
+    plan = plan_of(x.shape, x.strides, axes)
+    p, n, q = plan.matrices
+    flat = x.transpose(plan.order).reshape(p, n, q)
     if q == 1:
         chunks = -(-n // CHUNK)
         partial = np.empty((p, chunks, 1))
         grain = -(-GRAIN // min(n, CHUNK))
         parallel(reduce_rows, p * chunks, what, flat[:, :, 0], partial[:, :, 0], grain=grain)
     else:
-        together = gcd(n, max(1, WIDE // q))  # short rows are taken several at a time
-        n //= together
-        flat, chunks = flat.reshape(p, n, together * q), -(-n // ROWS)
-        partial = np.empty((p, chunks, together * q))
-        grain = -(-GRAIN // (min(n, ROWS) * together * q))
+        chunks = -(-n // ROWS)
+        partial = np.empty((p, chunks, q))
+        grain = -(-GRAIN // (min(n, ROWS) * q))
         parallel(reduce_columns, p * chunks, what, flat, partial, grain=grain)
-        chunks *= together
-        partial = partial.reshape(p, chunks, q)
     if chunks > 1:
         partial = rest.reduce(partial, axis=1)
-    kept = [1 if i in run else x.shape[i] for i in order]
-    y = partial.reshape(kept).transpose(np.argsort(order))
-    if outer_axes := tuple(i for i in axes if y.shape[i] > 1):
-        y = rest.reduce(y, axis=outer_axes, keepdims=True)
+    y = partial.reshape(plan.kept).transpose(plan.back)
+    if plan.rest:
+        y = rest.reduce(y, axis=plan.rest, keepdims=True)
     return y.astype(x.dtype)
 
 
