@@ -210,6 +210,9 @@ class Program:
         results: list[Any] = []
         mapped(self.result, results.append)
         self.steps = _joined(steps, results)
+        for step in self.steps:
+            for position in step.places:
+                step.arguments[position] = None  # the values of this run may go
         needed = set(results)
         for step in reversed(self.steps):
             step.last = [number for number in {*step.places.values()} if number not in needed]

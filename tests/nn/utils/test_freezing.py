@@ -207,6 +207,14 @@ def test_copies(seeded):
     assert "Conv2d(3, 4" in repr(frozen)
 
 
+def test_values_of_the_run_that_was_noted_are_not_kept(seeded):
+    x = minicnn.tensor(pictures("googlenet"))
+    (program,) = freeze(small("googlenet"), x)._programs.values()
+    for step in program.steps:
+        assert all(step.arguments[position] is None for position in step.places)
+        assert not any(value is x.array for value in step.arguments)
+
+
 def test_many_shapes_and_then_none(monkeypatch, seeded):
     monkeypatch.setattr(nn.utils.freezing, "MOST_PROGRAMS", 2)
     gc.collect()
