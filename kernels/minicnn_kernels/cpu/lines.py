@@ -371,10 +371,13 @@ def _sum_lines(
 
 @jit()
 def _copy_lines(x, planes, lines, fronts, n, depth, height, count, target):
-    """Copy what `count` lines of windows see of an image, with zeros around it."""
+    """Copy what `count` lines of windows see of an image, with zeros around it.
+
+    The target begins as zeros, and those to the left and right of an image stay.
+    """
     channels = lines.channels
     seen = (count - 1) * lines.height_step + (lines.taps - 1) * lines.spacing + 1
-    before = min(max(0, -lines.left), lines.line // channels)
+    before = max(0, -lines.left)
     start = max(0, lines.left)
     pixels = max(0, min(lines.image_width - start, lines.line // channels - before))
     for z in range(fronts.size):
@@ -385,7 +388,6 @@ def _copy_lines(x, planes, lines, fronts, n, depth, height, count, target):
             if not (0 <= front < lines.image_depth and 0 <= top < lines.image_height):
                 clear(target, at, lines.line)
                 continue
-            clear(target, at, before * channels)
             at += before * channels
             if planes:
                 for c in range(channels):
@@ -397,8 +399,6 @@ def _copy_lines(x, planes, lines, fronts, n, depth, height, count, target):
                 source = (n * lines.image_depth + front) * lines.image_height + top
                 source = source * lines.image_width + start
                 copy(x, source * channels, target, at, pixels * channels)
-            at += pixels * channels
-            clear(target, at, lines.line - (before + pixels) * channels)
 
 
 @jit()
