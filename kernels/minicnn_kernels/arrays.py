@@ -48,9 +48,33 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """
     n_bytes = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + CACHE_LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % CACHE_LINE
+    start = -address_of(memory) % CACHE_LINE
     aligned: Array = memory[start : start + n_bytes].view(dtype).reshape(shape)
     return aligned
+
+
+def as_channels_last(x: Array) -> Array:
+    """See (N, C, ...) as (N, ..., C).
+
+    >>> as_channels_last(np.zeros((2, 3, 4, 5))).shape
+    (2, 4, 5, 3)
+    """
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def as_channels_first(x: Array) -> Array:
+    """See (N, ..., C) as (N, C, ...).
+
+    >>> as_channels_first(np.zeros((2, 4, 5, 3))).shape
+    (2, 3, 4, 5)
+    """
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+def address_of(x: Array) -> int:
+    """Return where in memory the first value lies; `x.ctypes` takes several microseconds."""
+    place: int = x.__array_interface__["data"][0]
+    return place
 
 
 def is_floating(dtype: Any) -> bool:

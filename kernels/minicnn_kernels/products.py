@@ -26,7 +26,7 @@ PART = 2**21
 """So many multiply-adds are worth waking a thread for."""
 
 FEW_ROWS = 16
-"""So few rows, but more than two, do not pay for the copy of b that BLAS makes..."""
+"""So few rows, but more than one, do not pay for the copy of b that BLAS makes..."""
 
 LARGE = 2**18
 """... if that has at least so many values."""
@@ -42,7 +42,7 @@ def matmul(a: Array, b: Array) -> Array:
         product: Array = np.matmul(a, b)
         return product
     in_order = b.flags.c_contiguous or b.flags.f_contiguous
-    if 2 < len(a) <= FEW_ROWS and b.size >= LARGE and in_order:
+    if 1 < len(a) <= FEW_ROWS and b.size >= LARGE and in_order:
         from minicnn_kernels.cpu import few_rows  # only now: it imports Numba
 
         found: Array = few_rows.product(a, b)

@@ -18,14 +18,20 @@ Paper: Chetlur et al. 2014, arXiv:1410.0759, "cuDNN: efficient primitives for de
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array, aligned_empty
+from minicnn_kernels.arrays import (
+    Array,
+    address_of,
+    aligned_empty,
+    as_channels_first,
+    as_channels_last,
+)
 from minicnn_kernels.constants import readable
 from minicnn_kernels.cpu.gemm import (
     DEPTH_BYTES,
@@ -146,17 +152,18 @@ class Plan:
         self.results = tuple(side.results for side in self.sides)
         self.steps = tuple(side.step for side in self.sides)
 
-    def terms(self, turned: bool) -> Array:
-        """Return the term of the sum, e, of each value that lies in a line of w; -1 for none.
+    @cached_property
+    def terms_of_channel(self) -> Array:
+        """Which term of the sum, e, each cell of a filter's first channel is; -1 for none."""
+        terms = np.full(self.n_cells, -1)
+        terms[self.cells] = np.arange(len(self.cells)) * self.channels
+        return terms
 
-        A line is all of a filter, (channel, cell), or where w is turned a channel of it, (cell).
-        """
-        places = np.full(self.n_cells, -1)
-        places[self.cells] = np.arange(len(self.cells)) * self.channels
-        if turned:
-            return places
-        terms = places + np.arange(self.channels)[:, None]
-        return np.where(places < 0, -1, terms).reshape(-1)
+    @cached_property
+    def terms(self) -> Array:
+        """The same for all values of a filter, (channel, cell)."""
+        first = self.terms_of_channel
+        return np.where(first < 0, -1, first + np.arange(self.channels)[:, None]).reshape(-1)
 
     @property
     def direct(self) -> bool:
@@ -186,7 +193,7 @@ def conv(
     plan = _forward_plan(x.shape[2:], tuple(kernel), stride, padding, dilation, channels, groups)
     y = aligned_empty((len(x), *plan.results[3 - len(kernel) :], n_filters), x.dtype)
     _sum_windows(plan, x, w, False, y, y, epilogue(bias, add, relu, x.dtype))
-    return np.moveaxis(y, -1, 1)
+    return as_channels_first(y)
 
 
 def conv_input(
@@ -195,13 +202,13 @@ def conv_input(
     """dx[n,k,l,c] = sum_e windows of dy[n,k,l,e] * w[e,c], for pixels of one phase at a time."""
     n_filters, channels, *kernel = w.shape
     dx = aligned_empty((len(dy), *size, channels * groups), dy.dtype)
-    dy = np.moveaxis(channels_last(dy), -1, 1)
+    dy = as_channels_first(channels_last(dy))
     plans = _input_plans(
         size, dy.shape[2:], tuple(kernel), stride, padding, dilation, n_filters // groups, groups
     )
     for where, plan in plans:
         _sum_windows(plan, dy, w, True, dx, dx[:, *where], epilogue(None, None, False, dy.dtype))
-    return np.moveaxis(dx, -1, 1)
+    return as_channels_first(dx)
 
 
 def conv_weight(
@@ -229,7 +236,7 @@ def conv_weight(
     )  # fmt: skip
     if not ordered:
         parallel(
-            _gather_filters, n_filters, sums, parts, plan.terms(False), dw.reshape(-1),
+            _gather_filters, n_filters, sums, parts, plan.terms, dw.reshape(-1),
             grain=1 + 2**16 // plan.depth,
         )  # fmt: skip
     return dw
@@ -261,9 +268,10 @@ def _sum_windows(
     def pack(packed: Array) -> None:
         line = w[0].size  # a filter
         steps = (plan.n_cells, plan.channels, line) if turned else (line, 1, 0)
+        terms = plan.terms_of_channel if turned else plan.terms
         parallel(
             pack_filters, plan.groups * panels, flat(w), *steps,
-            w.size // plan.groups, plan.terms(turned), columns, plan.depth, packed,
+            w.size // plan.groups, terms, columns, plan.depth, packed,
             grain=1 + 2**16 // (plan.depth * width),
         )  # fmt: skip
 
@@ -276,7 +284,7 @@ def _sum_windows(
     few = tiles < min(panels, 4 * get_num_threads())
     by_panels = few or (plan.direct and rows < columns)
     count = plan.groups * (panels if by_panels else tiles)
-    offset = (part.ctypes.data - whole.ctypes.data) // part.itemsize
+    offset = (address_of(part) - address_of(whole)) // part.itemsize
     places = tuple(step // part.itemsize for step in part.strides[:-1])
     places = (places[0],) + (0,) * (4 - len(places)) + places[1:]
     parallel(
@@ -477,7 +485,7 @@ def finish_block(y, at, step, rows, columns, first, ending):
 
 def finish(y: Array, bias: Array, add: Array | None, relu: bool) -> None:
     """Apply an epilogue to results that lie channels last, in place."""
-    flat = np.moveaxis(y, 1, -1).reshape(-1)
+    flat = as_channels_last(y).reshape(-1)
     ending = epilogue(bias, add, relu, y.dtype)
     parallel(
         _finish_pixels, y.size // bias.size, flat, bias.size, ending, grain=1 + 2**16 // bias.size

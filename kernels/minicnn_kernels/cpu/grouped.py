@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array, aligned_empty
+from minicnn_kernels.arrays import Array, aligned_empty, as_channels_first
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.lanes import load, multiply_add, store, zeros
 from minicnn_kernels.cpu.layout import channels_last
@@ -53,7 +53,7 @@ def conv_grouped(
     rows_of_cells = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))[None]
     for some, rows in _in_rows(x, per_group, filters // groups):
         _run(plan, y[some], rows, rows_of_cells)
-    return np.moveaxis(y, -1, 1)
+    return as_channels_first(y)
 
 
 def conv_input_grouped(
@@ -68,7 +68,7 @@ def conv_input_grouped(
     rows_of_cells = np.ascontiguousarray(np.moveaxis(by_group, (1, 0, 2), (-3, -2, -1)))[None]
     for some, rows in _in_rows(dy, filters, per_group):
         _run(plan, dx[some], rows, rows_of_cells)
-    return np.moveaxis(dx, -1, 1)
+    return as_channels_first(dx)
 
 
 def conv_weight_grouped(

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array, aligned_empty
+from minicnn_kernels.arrays import Array, aligned_empty, as_channels_last
 from minicnn_kernels.cpu.gemm import transpose
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.threads import parallel
@@ -21,7 +21,7 @@ PIXELS = 64  # that are turned at once
 
 def channels_last(x: Array) -> Array:
     """Return images (N, C, ...) as a contiguous array (N, ..., C); a copy if they are no such."""
-    images = np.moveaxis(x, 1, -1)
+    images = as_channels_last(x)
     if images.flags.c_contiguous:
         return images
     y = aligned_empty(images.shape, x.dtype)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, address_of, as_channels_first, as_channels_last
 from minicnn_kernels.cpu.convolution import (
     GRAIN,
     Side,
@@ -218,7 +218,7 @@ def conv(
     )
     y = np.empty((len(x), *results, filters), x.dtype)
     if add is not None:
-        y[...] = _last(add)
+        y[...] = as_channels_last(add)
     m, s = plan.merged, stride[-1]
 
     def widened() -> Array:
@@ -231,7 +231,7 @@ def conv(
 
     packed = _packed(plan, w, m * filters, widened, (plan.depth, 1, 0), s)
     _sum_lines(plan, x, packed, y, y, bias, add is not None, relu)
-    return _first(y)
+    return as_channels_first(y)
 
 
 def conv_input(
@@ -258,7 +258,7 @@ def conv_input(
         steps = cells, filters, m * channels * cells
         packed = _packed(plan, w, m * channels, widened, steps, (s, p))
         _sum_lines(plan, dy, packed, dx, part, None, False, False)
-    return _first(dx)
+    return as_channels_first(dx)
 
 
 def _of_neighbours(w: Array, s: int, p: int, m: int) -> Array:
@@ -290,7 +290,7 @@ def conv_weight(
     values, planes = _values(x)
     parallel(
         _sum_bands, parts, parts, bands, values, planes, plan.lines, plan.fronts,
-        np.ascontiguousarray(_last(dy)).reshape(-1), plan.merged * filters, sums,
+        np.ascontiguousarray(as_channels_last(dy)).reshape(-1), plan.merged * filters, sums,
         tiles(plan.lines.run, ROWS, LOW_ROWS),
         grain=1 + GRAIN * parts // (plan.depth * dy.size), pieces=1,
     )  # fmt: skip
@@ -301,19 +301,9 @@ def conv_weight(
     return dw
 
 
-def _last(x: Array) -> Array:
-    """See (N, C, ...) as (N, ..., C)."""
-    return x.transpose(0, *range(2, x.ndim), 1)
-
-
-def _first(x: Array) -> Array:
-    """See (N, ..., C) as (N, C, ...)."""
-    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
-
-
 def _values(x: Array) -> tuple[Array, bool]:
     """Return the values of (N, C, ...) in a row, and whether each channel is a plane of its own."""
-    last = _last(x)
+    last = as_channels_last(x)
     planes = x.flags.c_contiguous and not last.flags.c_contiguous
     return (x if planes else np.ascontiguousarray(last)).reshape(-1), planes
 
@@ -355,7 +345,7 @@ def _sum_lines(
     places = (places[0],) + (0,) * (3 - len(places)) + places[1:]
     offset = 0
     if part is not whole:
-        offset = (part.ctypes.data - whole.ctypes.data) // part.itemsize
+        offset = (address_of(part) - address_of(whole)) // part.itemsize
     values, planes = _values(x)
     bands = len(x) * plan.bands
     parallel(

@@ -378,6 +378,9 @@ def _flat(x: Array) -> Array:
     """See the memory from the first value to the last; for a dense array, that is all values."""
     if x.flags.c_contiguous:
         return x.reshape(-1)
+    in_order = x.transpose(memory_order(x))
+    if in_order.flags.c_contiguous:
+        return in_order.reshape(-1)
     length = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) // x.itemsize
     return as_strided(x, (length,), (x.itemsize,), writeable=x.flags.writeable)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_channels_first
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.geometry import Bins, Sides, Windows
@@ -77,7 +77,7 @@ NOBODY = np.zeros(0, np.uint8)  # the winner where there is none
 def images_like(x: Array, size: Sides, dtype: Any) -> Array:
     """Return room for images of `size`, channels last in memory."""
     n, c = x.shape[:2]
-    return np.moveaxis(np.empty((n, *size, c), dtype), -1, 1)
+    return as_channels_first(np.empty((n, *size, c), dtype))
 
 
 def in_memory(x: Array) -> Array:

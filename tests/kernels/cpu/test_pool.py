@@ -172,6 +172,7 @@ def test_arguments_arrive_as_in_a_direct_call(two, changed):
 
 def test_threads_do_not_count_the_uses_of_lent_arrays(two):
     y, x = np.zeros(8, np.int64), np.arange(9.0)
+    parallel(counters, 8, y, x, (7, (np.ones(5), 1.5)))  # compiled here
     before = sys.getrefcount(x)
     for _ in range(3):
         parallel(counters, 8, y, x, (7, (np.ones(5), 1.5)))
