@@ -17,6 +17,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array, as_channels_first
 from minicnn_kernels.cpu.jit import jit
+from minicnn_kernels.cpu.lanes import load, store
 from minicnn_kernels.cpu.layout import channels_last
 from minicnn_kernels.geometry import Bins, Sides, Windows
 from minicnn_kernels.threads import parallel
@@ -24,6 +25,8 @@ from minicnn_kernels.threads import parallel
 AnyWindows = Windows | Bins
 
 GRAIN = 2**15  # pixels seen by windows that are worth a thread
+
+FEW, LANES = 16, 8  # so few channels of a pixel are not worth a visit; values copied at once
 
 LARGEST, TAKE, SUM, ROUTE, SPREAD = range(5)  # what a walk does; the last two write to the image
 
@@ -93,6 +96,12 @@ def tables(windows: AnyWindows) -> list[Array]:
     return missing + [np.array(side) for side in windows.places]
 
 
+@lru_cache(maxsize=256)
+def some_see_padding(windows: AnyWindows) -> bool:
+    """Say whether a cell of some window sees no pixel."""
+    return any((side < 0).any() for side in tables(windows))
+
+
 # --- the walk -------------------------------------------------------------------------------------
 
 
@@ -101,11 +110,18 @@ def walk(what: int, x: Array, y: Array, winner: Array, windows: AnyWindows) -> N
     images, channels = y.shape[:2]
     image = (1, 1, *windows.image)[-3:]
     *above, row = windows.output
+    places = tables(windows)
+    arguments = (
+        what, in_memory(x), in_memory(y), winner if winner is NOBODY else in_memory(winner),
+        *places, *image, channels,
+    )  # fmt: skip
+    if channels < FEW and not some_see_padding(windows):
+        values = prod(windows.output) * channels * windows.cells
+        parallel(visit_images, images, *arguments, grain=-(-GRAIN // values))
+        return
     unit = prod(above) if what in (ROUTE, SPREAD) else 1  # rows of windows share pixels
     parallel(
-        visit_rows, images * prod(above) // unit, unit, what,
-        in_memory(x), in_memory(y), winner if winner is NOBODY else in_memory(winner),
-        *tables(windows), *image, channels,
+        visit_rows, images * prod(above) // unit, unit, *arguments,
         grain=-(-GRAIN // (unit * row * channels * windows.cells)),
     )  # fmt: skip
 
@@ -137,6 +153,53 @@ def visit_rows(
                 start = image * size + (d * rows + h) * columns * channels
                 places = in_columns[:, number % c]
                 visit_row(what, number, x, start, places, y, winner, first, channels)
+
+
+@jit()
+def visit_images(
+    begin: int, end: int, what: int, x: Array, y: Array, winner: Array,
+    in_depth: Array, in_rows: Array, in_columns: Array,
+    depth: int, rows: int, columns: int, channels: int,
+) -> None:  # fmt: skip
+    """Visit images of few channels, none of whose windows sees the padding.
+
+    The pixels that all windows see through a cell are copied side by side, and visited as one.
+    """
+    (p, a), (q, b), (r, c) = in_depth.shape, in_rows.shape, in_columns.shape
+    size, values = depth * rows * columns * channels, p * q * r * channels
+    line, one = np.empty(values + LANES, x.dtype), np.zeros(1, np.int64)
+    for image in range(begin, end):
+        first = image * values
+        if what == LARGEST:
+            y[first : first + values] = -np.inf
+            winner[first : first + values] = 0
+        elif what in (TAKE, SUM):
+            y[first : first + values] = 0
+        else:
+            x[image * size : (image + 1) * size] = 0
+        for number in range(a * b * c - 1, -1, -1):
+            if what in (ROUTE, SPREAD):
+                line[:] = 0
+                visit(what, number, line, 0, one, 0, 1, y, winner, first, channels, values)
+            place = 0
+            for i in range(p):
+                for j in range(q):
+                    row = in_depth[i, number // (b * c)] * rows + in_rows[j, number // c % b]
+                    start = image * size + row * columns * channels
+                    for k in range(r):
+                        seen = start + in_columns[k, number % c] * channels
+                        if what in (ROUTE, SPREAD):
+                            for v in range(channels):
+                                x[seen + v] += line[place + v]
+                        elif seen + channels + LANES <= x.size:
+                            for v in range(0, channels, LANES):  # what is too much is covered next
+                                store(line, place + v, load(x, seen + v, LANES))
+                        else:
+                            for v in range(channels):
+                                line[place + v] = x[seen + v]
+                        place += channels
+            if what in (LARGEST, TAKE, SUM):
+                visit(what, number, line, 0, one, 0, 1, y, winner, first, channels, values)
 
 
 @jit()
