@@ -38,7 +38,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         trim_threshold, mmap_threshold, largest_allowed = -1, -3, 2**25
         mallopt(mmap_threshold, largest_allowed)
-        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(trim_threshold, 2**28)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
