@@ -22,14 +22,23 @@ def _nanoseconds(cycles: float, *moved: int) -> float:
     return 42_000 + cycles / 6 + sum(moved) / 8
 
 
+IN_CACHE = 2**19
+"""So many weights stay in the second-level cache from line to line."""
+
+
+def _read(weights: int, images: int, lines: int) -> int:
+    """Count the weights read: a few times to be put in order, then anew for each image or line."""
+    return weights * (4 + images * (1 if weights <= IN_CACHE else lines))
+
+
 def _cost(x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, **_: Any) -> float:
-    """Each image meets all filters anew."""
+    """Lines of each image meet all filters."""
     filters, channels, *kernel = w.shape
     *lines, width = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation).output
     m = merged_results(filters, kernel[-1], stride[-1], width)
     terms = channels * prod(kernel[:-1]) * seen_by(kernel[-1], stride[-1], m, False)
     cycles = len(x) * prod(lines) * terms * cycles_of_term(width // m, m * filters)
-    return _nanoseconds(cycles, x.size, (4 + len(x)) * w.size)
+    return _nanoseconds(cycles, x.size, _read(w.size, len(x), prod(lines)))
 
 
 def _input_cost(dy: Array, w: Array, *, size: Sides, stride: Sides, **_: Any) -> float:
@@ -38,7 +47,7 @@ def _input_cost(dy: Array, w: Array, *, size: Sides, stride: Sides, **_: Any) ->
     lines = prod(size[:-1]) / prod(stride[:-1])
     terms = filters * prod(kernel[:-1]) * seen_by(kernel[-1], stride[-1], m, True)
     cycles = len(dy) * lines * terms * cycles_of_term(size[-1] // m, m * channels)
-    return _nanoseconds(cycles, dy.size, (4 + len(dy)) * w.size)
+    return _nanoseconds(cycles, dy.size, _read(w.size, len(dy), prod(size[:-1])))
 
 
 def _weight_cost(x: Array, dy: Array, *, size: Sides, stride: Sides, **_: Any) -> float:
@@ -47,7 +56,8 @@ def _weight_cost(x: Array, dy: Array, *, size: Sides, stride: Sides, **_: Any) -
     run = channels * seen_by(size[-1], stride[-1], m, False)
     pixels = len(dy) * prod(dy.shape[2:]) // m
     cycles = pixels * prod(size[:-1]) * cycles_of_term(run, m * filters)
-    return _nanoseconds(cycles, x.size, (4 + len(x)) * filters * channels * prod(size))
+    weights = filters * channels * prod(size)
+    return _nanoseconds(cycles, x.size, _read(weights, len(x), prod(dy.shape[2:-1])))
 
 
 # --- which calls are served -----------------------------------------------------------------------
