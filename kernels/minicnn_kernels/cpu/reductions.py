@@ -8,7 +8,7 @@ what is left: the results of chunks, and other dimensions.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,10 +94,14 @@ def reduced(what: int, rest: np.ufunc, x: Array, axes: Axes) -> Array:
         grain = -(-GRAIN // min(n, CHUNK))
         parallel(reduce_rows, p * chunks, what, flat[:, :, 0], partial[:, :, 0], grain=grain)
     else:
-        chunks = -(-n // ROWS)
-        partial = np.empty((p, chunks, q))
-        grain = -(-GRAIN // (min(n, ROWS) * q))
+        together = gcd(n, max(1, WIDE // q))  # short rows are taken several at a time
+        flat = flat.reshape(p, n // together, together * q)
+        chunks = -(-flat.shape[1] // ROWS)
+        partial = np.empty((p, chunks, together * q))
+        grain = -(-GRAIN // (min(flat.shape[1], ROWS) * together * q))
         parallel(reduce_columns, p * chunks, what, flat, partial, grain=grain)
+        chunks *= together
+        partial = partial.reshape(p, chunks, q)
     if chunks > 1:
         partial = rest.reduce(partial, axis=1)
     y = partial.reshape(plan.kept).transpose(plan.back)
