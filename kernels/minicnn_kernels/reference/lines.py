@@ -17,7 +17,7 @@ from minicnn_kernels.tiles import cycles_of_term, merged_results, seen_by
 # --- what a call costs, in estimated nanoseconds on two cores -------------------------------------
 
 
-def _nanoseconds(cycles: float, *moved: int) -> float:
+def _nanoseconds(cycles: float, *moved: float) -> float:
     """Count 6 cycles in a nanosecond, 8 values moved, and the way there."""
     return 42_000 + cycles / 6 + sum(moved) / 8
 
@@ -26,7 +26,7 @@ IN_CACHE = 2**19
 """So many weights stay in the second-level cache from line to line."""
 
 
-def _read(weights: int, images: int, lines: int) -> int:
+def _read(weights: int, images: int, lines: float) -> float:
     """Count the weights read: a few times to be put in order, then anew for each image or line."""
     return weights * (4 + images * (1 if weights <= IN_CACHE else lines))
 
@@ -47,7 +47,7 @@ def _input_cost(dy: Array, w: Array, *, size: Sides, stride: Sides, **_: Any) ->
     lines = prod(size[:-1]) / prod(stride[:-1])
     terms = filters * prod(kernel[:-1]) * seen_by(kernel[-1], stride[-1], m, True)
     cycles = len(dy) * lines * terms * cycles_of_term(size[-1] // m, m * channels)
-    return _nanoseconds(cycles, dy.size, _read(w.size, len(dy), prod(size[:-1])))
+    return _nanoseconds(cycles, dy.size, _read(w.size, len(dy), lines))
 
 
 def _weight_cost(x: Array, dy: Array, *, size: Sides, stride: Sides, **_: Any) -> float:
