@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.ops.shape import flatten
+
+__all__ = ["alexnet"]
 
 # Channels, kernel, stride, padding, and whether a pooling follows.
 CONVOLUTIONS = (
@@ -55,6 +58,11 @@ class AlexNet(nn.Module):
         return self.classifier(flatten(self.avgpool(self.features(x)), 1))
 
 
+@published(
+    2014,
+    "Krizhevsky: One weird trick for parallelizing convolutional neural networks",
+    parameters=61_100_840,
+)
 def alexnet(**settings: Any) -> AlexNet:
     """Build AlexNet with 61,100,840 parameters; the settings are those of the class."""
     return AlexNet(**settings)

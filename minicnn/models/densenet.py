@@ -10,9 +10,12 @@ from collections import OrderedDict
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import cat, flatten
+
+__all__ = ["densenet121", "densenet169", "densenet201"]
 
 LAYERS = {  # Table 1: how many layers each block has
     121: (6, 12, 24, 16),
@@ -104,16 +107,22 @@ def _fill(module: Any) -> None:
         init.zeros_(module.bias)
 
 
+PAPER = 2016, "Huang: Densely connected convolutional networks"
+
+
+@published(*PAPER, parameters=7_978_856)
 def densenet121(**settings: Any) -> DenseNet:
     """Build DenseNet-121 with 7,978,856 parameters; the settings are those of the class."""
     return DenseNet(**{"block_config": LAYERS[121], **settings})
 
 
+@published(*PAPER, parameters=14_149_480)
 def densenet169(**settings: Any) -> DenseNet:
     """Build DenseNet-169 with 14,149,480 parameters."""
     return DenseNet(**{"block_config": LAYERS[169], **settings})
 
 
+@published(*PAPER, parameters=20_013_928)
 def densenet201(**settings: Any) -> DenseNet:
     """Build DenseNet-201 with 20,013,928 parameters."""
     return DenseNet(**{"block_config": LAYERS[201], **settings})

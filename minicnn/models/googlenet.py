@@ -13,9 +13,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import cat, flatten
+
+__all__ = ["googlenet"]
 
 INCEPTION = {  # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj
     "3a": (64, 96, 128, 16, 32, 32),
@@ -162,6 +165,7 @@ def _fill(module: Any) -> None:
         init.trunc_normal_(module.weight, mean=0.0, std=0.01, a=-2, b=2)
 
 
+@published(2014, "Szegedy: Going deeper with convolutions", parameters=13_004_888)
 def googlenet(**settings: Any) -> GoogLeNet:
     """Build GoogLeNet with 6,624,904 parameters, and 6,379,984 in its auxiliary heads."""
     return GoogLeNet(**settings)

@@ -44,6 +44,10 @@ def load(file: str) -> ModuleType:
         for pattern, replacement in PLACES.items():
             text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
         module = ModuleType(name)
-        exec(compile(text, path, "exec"), module.__dict__)
         sys.modules[name] = module  # where the next file's import finds it
+        try:
+            exec(compile(text, path, "exec"), module.__dict__)
+        except BaseException:
+            del sys.modules[name]
+            raise
     return sys.modules[name]

@@ -12,10 +12,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.models.googlenet import ConvBNReLU, as_tensorflow_saw_it
 from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import cat, flatten
+
+__all__ = ["inception_v3"]
 
 # A module is branches by name, a branch its convolutions: (channels, kernel).  A list of two is a
 # fork: both see the same input.  A third number is the stride; with it there is no padding.
@@ -190,6 +193,12 @@ def _fill(module: Any) -> None:
         init.trunc_normal_(module.weight, std=0.1)
 
 
+@published(
+    2015,
+    "Szegedy: Rethinking the Inception architecture for computer vision",
+    parameters=27_161_264,
+    input_shape=(3, 299, 299),
+)
 def inception_v3(**settings: Any) -> Inception3:
     """Build Inception v3 with 23,834,568 parameters, and 3,326,696 in its auxiliary head."""
     return Inception3(**settings)

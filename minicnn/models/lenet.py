@@ -10,8 +10,11 @@ from collections import OrderedDict
 from typing import Any
 
 from minicnn.factories import ones, zeros
+from minicnn.models.catalogue import published
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, Parameter, ReLU, Sequential, Tanh
 from minicnn.nn import functional as F
+
+__all__ = ["lenet5"]
 
 
 class Subsampling(Module):
@@ -30,6 +33,12 @@ class Subsampling(Module):
         return F.avg_pool2d(x, 2) * self.coefficient + self.bias
 
 
+@published(
+    1998,
+    "LeCun: Gradient-based learning applied to document recognition",
+    parameters=61_750,
+    input_shape=(1, 32, 32),
+)
 def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) -> Sequential:
     """Build LeNet-5 for 32x32 images.
 

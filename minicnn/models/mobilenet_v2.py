@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import flatten
+
+__all__ = ["mobilenet_v2"]
 
 BLOCKS = (  # Table 2: expansion t, channels c, repeats n, stride s of the first
     (1, 16, 1, 1),
@@ -103,6 +106,9 @@ def _fill(module: Any) -> None:
         init.zeros_(module.bias)
 
 
+@published(
+    2018, "Sandler: MobileNetV2: Inverted residuals and linear bottlenecks", parameters=3_504_872
+)
 def mobilenet_v2(**settings: Any) -> MobileNetV2:
     """Build MobileNetV2 with 3,504,872 parameters; the settings are those of the class."""
     return MobileNetV2(**settings)

@@ -10,9 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import flatten
+
+__all__ = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+]
 
 CHANNELS = (64, 128, 256, 512)  # of the stages conv2_x to conv5_x
 
@@ -131,36 +142,48 @@ def _fill(module: Any) -> None:
 # Table 1: the blocks of conv2_x to conv5_x.
 
 
+PAPER = 2015, "He: Deep residual learning for image recognition"
+
+
+@published(*PAPER, parameters=11_689_512)
 def resnet18(**settings: Any) -> ResNet:
     """Build ResNet-18 with 11,689,512 parameters; the settings are those of the class."""
     return ResNet(Basic, (2, 2, 2, 2), **settings)
 
 
+@published(*PAPER, parameters=21_797_672)
 def resnet34(**settings: Any) -> ResNet:
     """Build ResNet-34 with 21,797,672 parameters."""
     return ResNet(Basic, (3, 4, 6, 3), **settings)
 
 
+@published(*PAPER, parameters=25_557_032)
 def resnet50(**settings: Any) -> ResNet:
     """Build ResNet-50 with 25,557,032 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), **settings)
 
 
+@published(*PAPER, parameters=44_549_160)
 def resnet101(**settings: Any) -> ResNet:
     """Build ResNet-101 with 44,549,160 parameters."""
     return ResNet(Bottleneck, (3, 4, 23, 3), **settings)
 
 
+@published(*PAPER, parameters=60_192_808)
 def resnet152(**settings: Any) -> ResNet:
     """Build ResNet-152 with 60,192,808 parameters."""
     return ResNet(Bottleneck, (3, 8, 36, 3), **settings)
 
 
+@published(
+    2016, "Xie: Aggregated residual transformations for deep neural networks", parameters=25_028_904
+)
 def resnext50_32x4d(**settings: Any) -> ResNet:
     """Build ResNeXt-50 of 32 groups of 4 channels, 25,028,904 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **settings)
 
 
+@published(2016, "Zagoruyko: Wide residual networks", parameters=68_883_240)
 def wide_resnet50_2(**settings: Any) -> ResNet:
     """Build the ResNet-50 whose 3x3 convolutions are twice as wide, 68,883,240 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), width_per_group=128, **settings)

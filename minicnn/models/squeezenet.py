@@ -12,8 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import init
 from minicnn.ops.shape import cat, flatten
+
+__all__ = ["squeezenet1_0", "squeezenet1_1"]
 
 POOL = "pool"
 FIRST = {"1_0": (96, 7), "1_1": (64, 3)}  # channels and kernel of the first convolution
@@ -92,11 +95,16 @@ def _fill(module: Any) -> None:
         init.zeros_(module.bias)
 
 
+PAPER = 2016, "Iandola: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters"
+
+
+@published(*PAPER, parameters=1_248_424)
 def squeezenet1_0(**settings: Any) -> SqueezeNet:
     """Build SqueezeNet 1.0 with 1,248,424 parameters; the settings are those of the class."""
     return SqueezeNet("1_0", **settings)
 
 
+@published(*PAPER, parameters=1_235_496)
 def squeezenet1_1(**settings: Any) -> SqueezeNet:
     """Build SqueezeNet 1.1 with 1,235,496 parameters."""
     return SqueezeNet("1_1", **settings)

@@ -11,8 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import nn
+from minicnn.models.catalogue import published
 from minicnn.nn import init
 from minicnn.ops.shape import flatten
+
+__all__ = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
 
 CHANNELS = (64, 128, 256, 512, 512)  # of each stage; a 2x2 max-pooling ends it
 CONVOLUTIONS = {  # Table 1: how many 3x3 convolutions each stage has
@@ -77,41 +80,52 @@ def _fill(module: Any) -> None:
         init.zeros_(module.bias)
 
 
+PAPER = 2014, "Simonyan: Very deep convolutional networks for large-scale image recognition"
+
+
+@published(*PAPER, parameters=132_863_336)
 def vgg11(**settings: Any) -> VGG:
     """Build configuration A with 132,863,336 parameters; the settings are those of the class."""
     return VGG(11, **settings)
 
 
+@published(*PAPER, parameters=133_047_848)
 def vgg13(**settings: Any) -> VGG:
     """Build configuration B with 133,047,848 parameters."""
     return VGG(13, **settings)
 
 
+@published(*PAPER, parameters=138_357_544)
 def vgg16(**settings: Any) -> VGG:
     """Build configuration D with 138,357,544 parameters."""
     return VGG(16, **settings)
 
 
+@published(*PAPER, parameters=143_667_240)
 def vgg19(**settings: Any) -> VGG:
     """Build configuration E with 143,667,240 parameters."""
     return VGG(19, **settings)
 
 
+@published(*PAPER, parameters=132_868_840)
 def vgg11_bn(**settings: Any) -> VGG:
     """Build configuration A with batch normalisation, 132,868,840 parameters."""
     return VGG(11, batch_norm=True, **settings)
 
 
+@published(*PAPER, parameters=133_053_736)
 def vgg13_bn(**settings: Any) -> VGG:
     """Build configuration B with batch normalisation, 133,053,736 parameters."""
     return VGG(13, batch_norm=True, **settings)
 
 
+@published(*PAPER, parameters=138_365_992)
 def vgg16_bn(**settings: Any) -> VGG:
     """Build configuration D with batch normalisation, 138,365,992 parameters."""
     return VGG(16, batch_norm=True, **settings)
 
 
+@published(*PAPER, parameters=143_678_248)
 def vgg19_bn(**settings: Any) -> VGG:
     """Build configuration E with batch normalisation, 143,678,248 parameters."""
     return VGG(19, batch_norm=True, **settings)

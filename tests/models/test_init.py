@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_models import CLASSES, SMALL, loss_of, pictures, small
+from small_models import CLASSES, SMALL, count, loss_of, pictures, small
 
 import minicnn
 from minicnn import models
@@ -40,8 +40,16 @@ def test_an_unknown_name_is_answered_with_the_known_ones(name, text):
 
 def test_every_builder_is_exported():
     for name in models.list():
-        assert name in models.__all__
-        assert callable(getattr(models, name))
+        assert getattr(models, name) is models.CATALOGUE[name].builder
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_what_the_catalogue_says(name, undrawn):
+    entry = models.CATALOGUE[name]
+    model = models.create(name)
+    assert count(model) == entry.parameters
+    assert 1958 < entry.year < 2020
+    assert entry.paper.partition(": ")[2]
 
 
 # --- every family -----------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def test_a_later_layer_and_a_later_model_are_missed(monkeypatch):
             return 2 * x
 
     monkeypatch.setattr(nn_layers.activation, "Doubled", Doubled, raising=False)
-    monkeypatch.setitem(models._BUILDERS, "perceptron", None)
+    monkeypatch.setitem(models.CATALOGUE, "perceptron", None)
     monkeypatch.setattr(models, "perceptron", Doubled, raising=False)
     assert layers_without_case() == ["Doubled"]
     assert models_without_case() == ["perceptron"]

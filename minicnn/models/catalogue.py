@@ -1,0 +1,43 @@
+"""The catalogue of models: what `minicnn.models.list()` and `create(name)` know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a model before it is built.
+
+    Attributes:
+        builder: makes it: `builder(**settings)`.
+        year: of the paper.
+        paper: its first author and title.
+        input_shape: of one example in the paper, without the batch: (channels, height, width).
+        parameters: how many numbers it learns, built with the default settings.
+    """
+
+    builder: Callable[..., Any]
+    year: int
+    paper: str
+    input_shape: tuple[int, ...]
+    parameters: int
+
+
+CATALOGUE: dict[str, Entry] = {}
+
+
+def published(
+    year: int, paper: str, *, parameters: int, input_shape: tuple[int, ...] = (3, 224, 224)
+) -> Callable[[Builder], Builder]:
+    """Enter the function below, which builds a model of a paper, into the catalogue."""
+
+    def enter(builder: Builder) -> Builder:
+        CATALOGUE[builder.__name__] = Entry(builder, year, paper, input_shape, parameters)
+        return builder
+
+    return enter
