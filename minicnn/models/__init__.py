@@ -7,9 +7,11 @@ from typing import Any
 
 from minicnn.errors import UsageError
 from minicnn.models.alexnet import *
+from minicnn.models.alexnet2012 import *
 from minicnn.models.catalogue import CATALOGUE
 from minicnn.models.densenet import *
 from minicnn.models.googlenet import *
+from minicnn.models.googlenet2014 import *
 from minicnn.models.inception_v3 import *
 from minicnn.models.lenet import *
 from minicnn.models.mobilenet_v2 import *

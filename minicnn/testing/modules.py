@@ -24,6 +24,7 @@ from minicnn.gradcheck import Report
 from minicnn.models import resnet
 from minicnn.models.densenet import DenseLayer
 from minicnn.models.googlenet import Inception
+from minicnn.models.googlenet2014 import Inception as Module2014
 from minicnn.models.inception_v3 import FIGURE_7, Mixed
 from minicnn.models.mobilenet_v2 import InvertedResidual
 from minicnn.nn import functional as F
@@ -67,11 +68,13 @@ MODELS = [
     _model("lenet5", "as in 1998", (2, 1, 32, 32)),
     _model("lenet5", "modern", (2, 1, 32, 32), modern=True),
     _model("alexnet", "narrow", (2, 3, 63, 67), ("features.0", "classifier"), width=1 / 64),
+    _model("alexnet2012", "narrow", (1, 3, 227, 227), ("classifier.0",), width=1 / 64),
     _model("vgg11_bn", "narrow", (2, 3, 33, 32), ("features.0", "classifier.6"), width=1 / 64),
     _model("resnet18", "narrow", (2, 3, 33, 41), ("conv1", "bn1", "fc"), width=1 / 32),
     _model("squeezenet1_0", "narrow", (2, 3, 35, 41), ("features.0", "classifier"), width=1 / 16),
     _block("resnet50", "a bottleneck", lambda: resnet.Bottleneck(3, 2, 2, 1, 64), (2, 3, 5, 4)),
     _block("googlenet", "a module", lambda: Inception(3, 2, 3, 2, 2, 3, 2), (2, 3, 4, 3)),
+    _block("googlenet2014", "a module", lambda: Module2014(3, 2, 3, 2, 2, 3, 2), (2, 3, 4, 3)),
     _block(
         "inception_v3", "a forked module",
         lambda: Mixed(3, FIGURE_7, width=1 / 160), (2, 3, 4, 3),

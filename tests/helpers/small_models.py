@@ -12,10 +12,12 @@ CLASSES = 5
 SMALL = {  # settings beside num_classes, and the shape of an image
     "lenet5": ({}, (1, 32, 32)),
     "alexnet": ({"width": 1 / 16, "dropout": 0.0}, (3, 65, 79)),
+    "alexnet2012": ({"width": 1 / 16, "dropout": 0.0}, (3, 227, 229)),
     "vgg11": ({"width": 1 / 16, "dropout": 0.0}, (3, 33, 47)),
     "vgg13_bn": ({"width": 1 / 16, "dropout": 0.0}, (3, 41, 47)),
     "vgg19": ({"width": 1 / 16, "dropout": 0.0}, (3, 35, 41)),
     "googlenet": ({"width": 1 / 8, "dropout": 0.0, "dropout_aux": 0.0}, (3, 65, 79)),
+    "googlenet2014": ({"width": 1 / 8, "dropout": 0.0, "dropout_aux": 0.0}, (3, 223, 227)),
     "resnet18": ({"width": 1 / 8}, (3, 65, 79)),
     "resnet34": ({"width": 1 / 8}, (3, 64, 67)),
     "resnet50": ({"width": 1 / 8}, (3, 65, 79)),
