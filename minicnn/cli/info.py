@@ -14,7 +14,7 @@ from minicnn_kernels import tuning
 from minicnn_kernels.registry import can_compile, preferred
 
 PACKAGES = (
-    "numpy", "numba", "safetensors", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch",
+    "numpy", "numba", "matplotlib", "tqdm", "threadpoolctl", "scipy", "torch",
 )  # fmt: skip
 
 

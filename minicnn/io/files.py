@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 from uuid import uuid4
+from zipfile import BadZipFile
 
-from minicnn.errors import ArgumentError
+from minicnn.errors import ArgumentError, FileFormatError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -72,3 +74,35 @@ def write_json(path: StrPath, value: Any) -> None:
         TypeError: `value` holds something that JSON has no form for.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+DAMAGE = (
+    *(ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, EOFError),
+    *(RecursionError, NotImplementedError, struct.error, BadZipFile),
+)
+"""What readers raise when bytes do not mean what they should."""
+
+
+@contextmanager
+def opened(function: str, path: StrPath, kind: str, advice: str) -> Iterator[BinaryIO]:
+    """Open a file to read it, and turn all that can be wrong with it into a FileFormatError.
+
+    Raises:
+        FileFormatError: the file is missing, may not be read, or the block found it damaged.
+    """
+    name = repr(os.fspath(path))
+    if not os.path.isfile(path):
+        found = "a folder or a device" if os.path.exists(path) else "missing"
+        raise FileFormatError(f"{function}: {name} is {found}; give the path of a weight file")
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise FileFormatError(
+            f"{function}: {name} cannot be read: {error}; check its permissions and its disk"
+        ) from error
+    except DAMAGE as error:
+        raise FileFormatError(
+            f"{function}: {name} ({os.path.getsize(path)} bytes) is no {kind} that can be read: "
+            f"{error or type(error).__name__}; {advice}"
+        ) from error

@@ -1,29 +1,38 @@
-"""Weights in a safetensors file: a header in JSON, then the bytes of every array.
+"""Weights by name: safetensors files, written and read, and PyTorch's checkpoints, read.
 
-The file is data alone: nothing in it is ever run. PyTorch, JAX and others read and write it too.
+A safetensors file is data alone: the length of a header, the header in JSON, which gives the type,
+the shape and the place of every array, then their bytes.  PyTorch, JAX and others read and write it
+too.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from itertools import accumulate
+from math import prod
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from minicnn.errors import ArgumentError, DTypeError, FileFormatError
-from minicnn.io.files import StrPath, atomic_write
+from minicnn.errors import ArgumentError, DTypeError
+from minicnn.io.files import StrPath, atomic_write, opened
+from minicnn.io.pytorch import ADVICE, from_bfloat16, named_arrays, read_torch
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import Array
 
-DTYPES = (
-    *("float16", "float32", "float64", "bool"),
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
+DTYPES = {  # in a header, and in NumPy
+    "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
+}  # fmt: skip
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+BFLOAT16 = "BF16"
 METADATA = "__metadata__"  # the entry of the header that is no tensor
+LARGEST_HEADER = 100_000_000  # bytes; the limit of the format
+AGAIN = "copy it again, or save it again"
+ALIGNMENT = 8  # bytes: a header ends at a multiple of it
 
 
 def save_file(
@@ -33,6 +42,7 @@ def save_file(
 ) -> None:
     """Write named arrays to `path` as a safetensors file, whole or not at all.
 
+    Arrays of any strides are written in C order, one after the other, without a copy of them all.
     The same arrays and metadata give the same bytes.
 
     Raises:
@@ -49,33 +59,51 @@ def save_file(
     {'epoch': '3'}
     (3, 2)
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file as write
-
-    arrays = {_checked_name(name): _plain_array(name, value) for name, value in tensors.items()}
+    arrays = {_checked_name(name): _checked_array(name, value) for name, value in tensors.items()}
     notes = dict(metadata or {})
     for key, text in notes.items():
         if not (isinstance(key, str) and isinstance(text, str)):
             raise ArgumentError(
                 f"save_file: metadata holds {key!r}: {text!r}; give both as str (json.dumps(...))"
             )
+    # The widest types first: then each array begins at a multiple of its own item size.
+    order = sorted(arrays, key=lambda name: -arrays[name].itemsize)
+    ends = dict(zip(order, accumulate(arrays[name].nbytes for name in order), strict=True))
+    header: dict[str, Any] = {METADATA: dict(sorted(notes.items()))} if notes else {}
+    for name, array in arrays.items():
+        place = (ends[name] - array.nbytes, ends[name])
+        code = CODES[array.dtype.name]
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": place}
+    start = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    start += b" " * (-len(start) % ALIGNMENT)
     with atomic_write(path) as temporary:
         try:
-            write(arrays, temporary, notes or None)
-        except SafetensorError as error:
+            with temporary.open("wb") as file:
+                file.write(len(start).to_bytes(8, "little") + start)
+                for name in order:
+                    little_endian = arrays[name].dtype.newbyteorder("<")
+                    file.write(np.array(arrays[name], little_endian, order="C", copy=None).data)
+        except OSError as error:
             raise OSError(f"save_file: cannot write {os.fspath(path)!r}: {error}") from error
-        if notes:
-            _sort_metadata(temporary)
 
 
 def load_file(path: StrPath) -> dict[str, Array]:
-    """Read the arrays of a safetensors file by name. Each is a writable copy of its own.
+    """Read arrays by name, from a safetensors file or a checkpoint of PyTorch's `torch.save`.
+
+    The content of the file says which of them it is.  The arrays are writable.  bfloat16, which
+    NumPy lacks, becomes float32.  From a checkpoint tensors in nested dicts and lists come under
+    names joined by dots, and all else is left out; tensors that shared memory share it again.
+    `load_torch` returns everything.
 
     Raises:
         FileFormatError: the file is missing, cut short, changed, or of another format.
     """
-    with _opened("load_file", path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if _is_of_torch(path):
+        with opened("load_file", path, "PyTorch checkpoint", ADVICE) as file:
+            return named_arrays(read_torch(file))
+    with opened("load_file", path, "complete safetensors file", AGAIN) as file:
+        places, _ = _read_header(file)
+        return {name: _read_array(file, place) for name, place in places.items()}
 
 
 def load_metadata(path: StrPath) -> dict[str, str]:
@@ -84,8 +112,88 @@ def load_metadata(path: StrPath) -> dict[str, str]:
     Raises:
         FileFormatError: the file is missing, cut short, changed, or of another format.
     """
-    with _opened("load_metadata", path) as file:
-        return dict(sorted((file.metadata() or {}).items()))
+    with opened("load_metadata", path, "complete safetensors file", AGAIN) as file:
+        _, metadata = _read_header(file)
+        return dict(sorted(metadata.items()))
+
+
+class Place(NamedTuple):
+    """Where the bytes of an array are in a file, and what they are."""
+
+    start: int
+    stop: int
+    code: str
+    shape: tuple[int, ...]
+
+
+def _is_of_torch(path: StrPath) -> bool:
+    """Say whether a file begins like a zip archive or a pickle, and not like a safetensors file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"
+
+
+def _read_header(file: BinaryIO) -> tuple[dict[str, Place], dict[str, str]]:
+    """Return the places of all arrays, and the metadata.
+
+    Raises:
+        ValueError: the places do not fill the file, or are not of the size of their arrays.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or not 2 <= length <= min(size - 8, LARGEST_HEADER):
+        raise ValueError(f"its header should have {length} bytes")
+    header = json.loads(file.read(length).decode(), object_pairs_hook=_without_repetition)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    metadata = header.pop(METADATA, None) or {}
+    if not all(isinstance(note, str) for note in metadata.values()):
+        raise ValueError("its metadata are no texts")
+    places = {name: _place(name, entry, 8 + length) for name, entry in header.items()}
+    end = 8 + length
+    for name, place in sorted(places.items(), key=lambda item: item[1][:2]):
+        if place.start != end:
+            raise ValueError(f"array {name!r} does not begin where the one before it ends")
+        end = place.stop
+    if end != size:
+        raise ValueError(f"its arrays end at byte {end}")
+    return places, metadata
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("its header has a key twice")
+    return found
+
+
+def _place(name: str, entry: Mapping[str, Any], data: int) -> Place:
+    """Check what the header says of one array, whose bytes are counted from `data` on."""
+    start, stop = entry["data_offsets"]
+    code, shape = entry["dtype"], tuple(entry["shape"])
+    if code != BFLOAT16 and code not in DTYPES:
+        raise ValueError(f"array {name!r} has the type {code!r}, which NumPy lacks")
+    if not all(type(number) is int and number >= 0 for number in (start, stop, *shape)):
+        raise ValueError(f"array {name!r} has places or sizes that are no whole numbers")
+    itemsize = 2 if code == BFLOAT16 else np.dtype(DTYPES[code]).itemsize
+    if stop - start != prod(shape) * itemsize:
+        raise ValueError(f"array {name!r} of shape {shape} has {stop - start} bytes")
+    return Place(data + start, data + stop, code, shape)
+
+
+def _read_array(file: BinaryIO, place: Place) -> Array:
+    """Read one array into memory of its own size."""
+    stored = np.dtype("uint16" if place.code == BFLOAT16 else DTYPES[place.code])
+    array = np.empty(place.shape, stored.newbyteorder("<"))
+    file.seek(place.start)
+    if array.size and file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+        raise ValueError("it became shorter while it was read")
+    array = array.astype(stored, copy=False)
+    return from_bfloat16(array) if place.code == BFLOAT16 else array
 
 
 def _checked_name(name: str) -> str:
@@ -96,61 +204,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _plain_array(name: str, value: Tensor | Array) -> Array:
-    """Return `value` as an array in C order.
-
-    The library copies memory as it lies: without this, strided arrays are saved scrambled.
-    """
+def _checked_array(name: str, value: Tensor | Array) -> Array:
     array = value.detach().numpy() if isinstance(value, Tensor) else value
-    if not isinstance(array, np.ndarray) or array.dtype.name not in DTYPES:
+    if not isinstance(array, np.ndarray) or array.dtype.name not in CODES:
         found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(value)
         raise DTypeError(
             f"save_file: tensors[{name!r}] is {found}; give a Tensor or an array of "
-            f"{', '.join(DTYPES)}"
+            f"{', '.join(CODES)}"
         )
-    return np.array(array, order="C", copy=None)
-
-
-def _sort_metadata(path: Path) -> None:
-    """Sort the metadata in the header, which the library writes in a random order.
-
-    Only the order changes, so the header keeps its length and the arrays their place.
-    """
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header[METADATA] = dict(sorted(header[METADATA].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        file.seek(8)
-        file.write(text)
-
-
-@contextmanager
-def _opened(function: str, path: StrPath) -> Iterator[Any]:
-    """Open a safetensors file, and turn all that can be wrong with it into a FileFormatError."""
-    from safetensors import SafetensorError, safe_open
-
-    name = repr(os.fspath(path))
-    if not os.path.isfile(path):
-        found = "a folder or a device" if os.path.exists(path) else "missing"
-        raise FileFormatError(f"{function}: {name} is {found}; give the path of a weight file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except SafetensorError as error:
-        reason = str(error).removeprefix("Error while deserializing header: ")
-        raise FileFormatError(
-            f"{function}: {name} ({os.path.getsize(path)} bytes) is no complete safetensors file: "
-            f"{reason}. It was cut short, changed, or is of another format (torch.save's, for "
-            "example); copy it or save it again"
-        ) from error
-    except OSError as error:
-        raise FileFormatError(
-            f"{function}: {name} cannot be read: {error}; check its permissions and its disk"
-        ) from error
-    except (AttributeError, TypeError, ValueError) as error:
-        # What NumPy says of a type or a shape that the format knows and NumPy does not.
-        raise FileFormatError(
-            f"{function}: {name} holds an array that NumPy has no type or size for: {error}; "
-            "save it as float32 with the program that wrote it"
-        ) from error
+    return array
