@@ -14,6 +14,7 @@ from minicnn.models.googlenet import *
 from minicnn.models.googlenet2014 import *
 from minicnn.models.inception_v3 import *
 from minicnn.models.lenet import *
+from minicnn.models.lenet1998 import *
 from minicnn.models.mobilenet_v2 import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *

@@ -17,7 +17,7 @@ from minicnn import models
 PLACES = {  # where torch has what a model file imports
     r"^from minicnn\.(ops\.\w+|factories) import": "from torch import",
     r"^from minicnn\.models\.": f"from {__name__}.",
-    r"^from minicnn\b(?!\.models)": "from torch",
+    r"^from minicnn\b(?!\.(models|errors)\b)": "from torch",
 }
 
 

@@ -67,6 +67,7 @@ def _block(kind: str, name: str, make: Callable[[], nn.Module], image: Shape) ->
 MODELS = [
     _model("lenet5", "as in 1998", (2, 1, 32, 32)),
     _model("lenet5", "modern", (2, 1, 32, 32), modern=True),
+    _model("lenet5_1998", "as printed", (2, 1, 32, 32), ("c1", "s2", "c3.maps.6", "f6")),
     _model("alexnet", "narrow", (2, 3, 63, 67), ("features.0", "classifier"), width=1 / 64),
     _model("alexnet2012", "narrow", (1, 3, 227, 227), ("classifier.0",), width=1 / 64),
     _model("vgg11_bn", "narrow", (2, 3, 33, 32), ("features.0", "classifier.6"), width=1 / 64),

@@ -11,6 +11,7 @@ from minicnn.nn import functional as F
 CLASSES = 5
 SMALL = {  # settings beside num_classes, and the shape of an image
     "lenet5": ({}, (1, 32, 32)),
+    "lenet5_1998": ({}, (1, 32, 32)),
     "alexnet": ({"width": 1 / 16, "dropout": 0.0}, (3, 65, 79)),
     "alexnet2012": ({"width": 1 / 16, "dropout": 0.0}, (3, 227, 229)),
     "vgg11": ({"width": 1 / 16, "dropout": 0.0}, (3, 33, 47)),
