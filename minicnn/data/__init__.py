@@ -15,6 +15,7 @@ from minicnn.data.dataset import Dataset, ImageDataset, Subset, TensorDataset
 from minicnn.data.digits import Digits
 from minicnn.data.idx import MNIST, FashionMNIST, read_idx
 from minicnn.data.loader import DataLoader
+from minicnn.data.shapes import Shapes
 from minicnn.errors import DataError
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "FashionMNIST",
     "ImageDataset",
     "KnownDataset",
+    "Shapes",
     "Subset",
     "TensorDataset",
     "collate",
@@ -35,15 +37,16 @@ __all__ = [
     "read_idx",
 ]
 
-KnownDataset: TypeAlias = Digits | ImageDataset
+KnownDataset: TypeAlias = Digits | Shapes | ImageDataset
 
+OFFLINE: dict[str, type[Digits | Shapes]] = {"digits": Digits, "shapes": Shapes}
 FROM_FILES: dict[str, type[MNIST | CIFAR10 | CIFAR100]] = {
     "mnist": MNIST,
     "fashion-mnist": FashionMNIST,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
 }
-KNOWN = ("digits", *FROM_FILES)
+KNOWN = (*OFFLINE, *FROM_FILES)
 
 
 def load(
@@ -55,9 +58,9 @@ def load(
     """Open one of the KNOWN data sets; each has `classes`, `num_classes` and `input_shape`.
 
     Args:
-        name: "digits", "mnist", "fashion-mnist", "cifar10" or "cifar100".
-        split: "train" or "test"; "digits" has "validation" too.
-        root: the folder with the data set's files; "digits" needs none and ignores it.
+        name: "digits", "shapes", "mnist", "fashion-mnist", "cifar10" or "cifar100".
+        split: "train" or "test"; "digits" and "shapes" have "validation" too.
+        root: the folder with the data set's files; "digits" and "shapes" need none and ignore it.
         options: further arguments of the data set's class, such as `size`.
 
     Raises:
@@ -70,8 +73,8 @@ def load(
         near = difflib.get_close_matches(name.lower(), KNOWN, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise DataError(f"load: unknown data set {name!r}{hint} Known are {', '.join(KNOWN)}.")
-    if name == "digits":
-        return Digits(split, **options)
+    if name in OFFLINE:
+        return OFFLINE[name](split, **options)
     if root is None:
         raise DataError(f"load: {name!r} is read from files; name their folder as root")
     return FROM_FILES[name](root, split, **options)

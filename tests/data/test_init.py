@@ -22,6 +22,13 @@ def test_digits_need_no_folder():
     assert len(data.load("digits", root="ignored")) == 1197
 
 
+def test_shapes_need_no_folder():
+    shapes = data.load("shapes", "validation", root="ignored", size=20, length=3)
+    assert isinstance(shapes, data.Shapes)
+    assert shapes.input_shape == (3, 20, 20)
+    assert len(shapes) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("mnist", data.MNIST), ("fashion-mnist", data.FashionMNIST)]
 )
@@ -44,7 +51,7 @@ def test_cifar_data_sets_are_loaded_by_name(tmp_path):
     assert data.load("cifar100", "test", tmp_path, labels="coarse").labels.tolist() == [3]
 
 
-@pytest.mark.parametrize("name", [name for name in data.KNOWN if name != "digits"])
+@pytest.mark.parametrize("name", data.FROM_FILES)
 def test_data_sets_in_files_need_a_folder(name):
     with pytest.raises(DataError, match=f"'{name}' .* root"):
         data.load(name)
@@ -66,7 +73,7 @@ def test_a_misspelt_name_gets_a_suggestion(name, meant):
 
 def test_an_unknown_name_gets_the_list():
     with pytest.raises(
-        DataError, match=r"'imagenet'.*digits, mnist, fashion-mnist, cifar10, cifar100"
+        DataError, match=r"'imagenet'.*digits, shapes, mnist, fashion-mnist, cifar10, cifar100"
     ):
         data.load("imagenet")
 
