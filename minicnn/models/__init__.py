@@ -9,16 +9,22 @@ from minicnn.errors import UsageError
 from minicnn.models.alexnet import *
 from minicnn.models.alexnet2012 import *
 from minicnn.models.catalogue import CATALOGUE
+from minicnn.models.cifar_cnn import *
+from minicnn.models.cifar_resnet import *
 from minicnn.models.densenet import *
 from minicnn.models.googlenet import *
 from minicnn.models.googlenet2014 import *
 from minicnn.models.inception_v3 import *
 from minicnn.models.lenet import *
 from minicnn.models.lenet1998 import *
+from minicnn.models.mlp import *
+from minicnn.models.mobilenet_v1 import *
 from minicnn.models.mobilenet_v2 import *
+from minicnn.models.preact_resnet import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
 from minicnn.models.vgg import *
+from minicnn.models.xception import *
 from minicnn.nn import Module
 
 

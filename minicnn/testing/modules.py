@@ -21,12 +21,15 @@ import numpy as np
 from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
-from minicnn.models import resnet
+from minicnn.models import preact_resnet, resnet
+from minicnn.models.cifar_resnet import CifarResNet
 from minicnn.models.densenet import DenseLayer
 from minicnn.models.googlenet import Inception
 from minicnn.models.googlenet2014 import Inception as Module2014
 from minicnn.models.inception_v3 import FIGURE_7, Mixed
+from minicnn.models.mobilenet_v1 import DepthwiseSeparable
 from minicnn.models.mobilenet_v2 import InvertedResidual
+from minicnn.models.xception import Block as XceptionBlock
 from minicnn.nn import functional as F
 from minicnn.nn import layers as layer_files
 from minicnn.testing.cases import LAYERS
@@ -73,6 +76,18 @@ MODELS = [
     _model("vgg11_bn", "narrow", (2, 3, 33, 32), ("features.0", "classifier.6"), width=1 / 64),
     _model("resnet18", "narrow", (2, 3, 33, 41), ("conv1", "bn1", "fc"), width=1 / 32),
     _model("squeezenet1_0", "narrow", (2, 3, 35, 41), ("features.0", "classifier"), width=1 / 16),
+    _model("cifar_cnn", "narrow", (2, 3, 32, 32), ("conv1", "output"), width=1 / 16),
+    _model("mlp", "two hidden layers", (3, 2, 5), hidden=(4, 3), input_shape=(2, 5)),
+    _block(
+        "resnet20", "a block that adds channels",
+        lambda: CifarResNet(8, width=1 / 8).layer2[0], (2, 2, 4, 3),
+    ),
+    _block("preact_resnet110", "a block", lambda: preact_resnet.Basic(3, 2, 2), (2, 3, 4, 3)),
+    _block(
+        "preact_resnet164", "a bottleneck", lambda: preact_resnet.Bottleneck(4, 1, 1), (2, 4, 3, 3)
+    ),
+    _block("mobilenet_v1", "a block", lambda: DepthwiseSeparable(3, 2, 2), (2, 3, 5, 4)),
+    _block("xception", "a block", lambda: XceptionBlock(3, [2, 4], True), (2, 3, 4, 3)),
     _block("resnet50", "a bottleneck", lambda: resnet.Bottleneck(3, 2, 2, 1, 64), (2, 3, 5, 4)),
     _block("googlenet", "a module", lambda: Inception(3, 2, 3, 2, 2, 3, 2), (2, 3, 4, 3)),
     _block("googlenet2014", "a module", lambda: Module2014(3, 2, 3, 2, 2, 3, 2), (2, 3, 4, 3)),

@@ -28,6 +28,13 @@ SMALL = {  # settings beside num_classes, and the shape of an image
     "squeezenet1_0": ({"width": 1 / 8, "dropout": 0.0}, (3, 53, 67)),
     "squeezenet1_1": ({"width": 1 / 8, "dropout": 0.0}, (3, 53, 67)),
     "densenet121": ({"growth_rate": 4, "num_init_features": 8}, (3, 41, 51)),
+    "resnet20": ({"width": 1 / 4, "in_channels": 2}, (2, 17, 15)),
+    "preact_resnet110": ({"width": 1 / 4, "blocks": 2}, (3, 17, 15)),
+    "preact_resnet164": ({"width": 1 / 8, "blocks": 2, "in_channels": 1}, (1, 17, 15)),
+    "mobilenet_v1": ({"width": 1 / 8, "dropout": 0.0}, (3, 41, 51)),
+    "xception": ({"width": 1 / 16, "dropout": 0.0}, (3, 37, 43)),
+    "cifar_cnn": ({"width": 1 / 8, "in_channels": 1, "dropout": (0.0, 0.0, 0.0)}, (1, 32, 32)),
+    "mlp": ({"hidden": (7, 6), "input_shape": (2, 3, 5)}, (2, 3, 5)),
     "inception_v3": ({"width": 1 / 8, "dropout": 0.0, "aux_logits": False}, (3, 107, 113)),
 }
 

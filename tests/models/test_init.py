@@ -12,6 +12,8 @@ from minicnn.optim import SGD
 FAMILIES = [
     "alexnet", "vgg11", "vgg13_bn", "googlenet", "resnet18", "resnet50", "resnext50_32x4d",
     "mobilenet_v2", "squeezenet1_1", "densenet121", "inception_v3",
+    "resnet20", "preact_resnet110", "preact_resnet164", "mobilenet_v1", "xception", "cifar_cnn",
+    "mlp",
 ]  # fmt: skip
 
 
