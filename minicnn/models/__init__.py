@@ -12,6 +12,7 @@ from minicnn.models.catalogue import CATALOGUE
 from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
 from minicnn.models.densenet import *
+from minicnn.models.fcn import *
 from minicnn.models.googlenet import *
 from minicnn.models.googlenet2014 import *
 from minicnn.models.inception_v3 import *
@@ -23,6 +24,7 @@ from minicnn.models.mobilenet_v2 import *
 from minicnn.models.preact_resnet import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
+from minicnn.models.unet import *
 from minicnn.models.vgg import *
 from minicnn.models.xception import *
 from minicnn.nn import Module

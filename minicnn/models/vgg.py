@@ -27,6 +27,21 @@ CONVOLUTIONS = {  # Table 1: how many 3x3 convolutions each stage has
 UNITS = 4096  # of each of the two hidden dense layers
 
 
+def stages(depth: int, batch_norm: bool = False, width: float = 1.0) -> nn.Sequential:
+    """Return all layers before the dense ones."""
+    layers, channels = nn.Sequential(), 3
+    for wanted, convolutions in zip(CHANNELS, CONVOLUTIONS[depth], strict=True):
+        for _ in range(convolutions):
+            out = round(wanted * width)
+            layers.append(nn.Conv2d(channels, out, 3, padding=1))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(out))
+            layers.append(nn.ReLU(inplace=True))
+            channels = out
+        layers.append(nn.MaxPool2d(2, stride=2))
+    return layers
+
+
 class VGG(nn.Module):
     """Stages of 3x3 convolutions with ReLU, then three dense layers, for 224x224 pixels.
 
@@ -45,17 +60,8 @@ class VGG(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        self.features = nn.Sequential()
-        channels, units = 3, round(UNITS * width)
-        for wanted, convolutions in zip(CHANNELS, CONVOLUTIONS[depth], strict=True):
-            for _ in range(convolutions):
-                out = round(wanted * width)
-                self.features.append(nn.Conv2d(channels, out, 3, padding=1))
-                if batch_norm:
-                    self.features.append(nn.BatchNorm2d(out))
-                self.features.append(nn.ReLU(inplace=True))
-                channels = out
-            self.features.append(nn.MaxPool2d(2, stride=2))
+        self.features = stages(depth, batch_norm, width)
+        channels, units = round(CHANNELS[-1] * width), round(UNITS * width)
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
             nn.Linear(channels * 7 * 7, units), nn.ReLU(inplace=True), nn.Dropout(dropout),

@@ -24,6 +24,7 @@ from minicnn.gradcheck import Report
 from minicnn.models import preact_resnet, resnet
 from minicnn.models.cifar_resnet import CifarResNet
 from minicnn.models.densenet import DenseLayer
+from minicnn.models.fcn import bilinear
 from minicnn.models.googlenet import Inception
 from minicnn.models.googlenet2014 import Inception as Module2014
 from minicnn.models.inception_v3 import FIGURE_7, Mixed
@@ -54,17 +55,27 @@ def _model(
     labels = np.arange(images[0]) * 7 % num_classes
 
     def make(nn: Any) -> nn.Module:
-        model = models.create(kind, num_classes=num_classes, **settings)
-        for key, parameter in model.named_parameters():
-            parameter.requires_grad_(key.startswith(learned))
-        return model
+        return _learning(models.create(kind, num_classes=num_classes, **settings), learned)
 
     return ModuleCase(kind, name, make, (images,), lambda logits: F.cross_entropy(logits, labels))
 
 
-def _block(kind: str, name: str, make: Callable[[], nn.Module], image: Shape) -> ModuleCase:
-    """Make a row for what a deep model is made of."""
-    return ModuleCase(kind, name, lambda nn: make(), (image,))
+def _block(
+    kind: str,
+    name: str,
+    make: Callable[[], nn.Module],
+    image: Shape,
+    learned: tuple[str, ...] = ("",),
+) -> ModuleCase:
+    """Make a row for what a deep model is made of, or for one that is no classifier."""
+    return ModuleCase(kind, name, lambda nn: _learning(make(), learned), (image,))
+
+
+def _learning(model: nn.Module, learned: tuple[str, ...]) -> nn.Module:
+    """Let gradients be checked of the parameters whose names begin with one of `learned`."""
+    for key, parameter in model.named_parameters():
+        parameter.requires_grad_(key.startswith(learned))
+    return model
 
 
 MODELS = [
@@ -97,6 +108,11 @@ MODELS = [
     ),
     _block("densenet121", "a layer", lambda: DenseLayer(3, 2, 2, 0.5), (2, 3, 4, 3)),
     _block("mobilenet_v2", "a block", lambda: InvertedResidual(2, 2, 1, 3), (2, 2, 4, 3)),
+    _block(
+        "unet", "narrow", lambda: models.unet(padding=1, width=1 / 64), (1, 1, 16, 16),
+        ("contracting.0.0.weight",),
+    ),
+    _block("fcn8s", "an enlargement", lambda: bilinear(2, 2), (1, 2, 3, 2)),
 ]  # fmt: skip
 
 

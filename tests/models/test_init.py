@@ -14,12 +14,10 @@ FILES = {models.CATALOGUE[name].builder.__module__: name for name in reversed(SM
 FAMILIES = sorted({*FILES.values(), "vgg13_bn", "resnet50", "resnext50_32x4d", "preact_resnet164"})
 
 
-def test_the_list_of_models_is_sorted_and_each_can_be_built(undrawn):
+def test_the_list_of_models_is_sorted():
     names = models.list()
     assert list(names) == sorted(names)
     assert {"lenet5", *SMALL} <= set(names)
-    for name in names:
-        assert isinstance(models.create(name, num_classes=3), minicnn.nn.Module)
 
 
 def test_settings_are_passed_on():
@@ -46,6 +44,7 @@ def test_every_builder_is_exported():
 def test_what_the_catalogue_says(name, undrawn):
     entry = models.CATALOGUE[name]
     model = models.create(name)
+    assert isinstance(model, minicnn.nn.Module)
     assert count(model) == entry.parameters
     assert 1958 < entry.year < 2020
     assert entry.paper.partition(": ")[2]
