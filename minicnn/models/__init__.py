@@ -8,9 +8,11 @@ from typing import Any
 from minicnn.errors import UsageError
 from minicnn.models.alexnet import *
 from minicnn.models.alexnet2012 import *
+from minicnn.models.autoencoder import *
 from minicnn.models.catalogue import CATALOGUE
 from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
+from minicnn.models.dcgan import *
 from minicnn.models.densenet import *
 from minicnn.models.fcn import *
 from minicnn.models.googlenet import *
@@ -25,6 +27,7 @@ from minicnn.models.preact_resnet import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
 from minicnn.models.unet import *
+from minicnn.models.vae import *
 from minicnn.models.vgg import *
 from minicnn.models.xception import *
 from minicnn.nn import Module

@@ -113,6 +113,17 @@ MODELS = [
         ("contracting.0.0.weight",),
     ),
     _block("fcn8s", "an enlargement", lambda: bilinear(2, 2), (1, 2, 3, 2)),
+    _block("dense_autoencoder", "narrow", lambda: models.dense_autoencoder((5, 4, 2)), (3, 5)),
+    _block(
+        "conv_autoencoder", "narrow", lambda: models.conv_autoencoder(1, 8, 3, width=1 / 16),
+        (2, 1, 8, 8), ("encoder.0", "decoder.0"),
+    ),
+    _block("vae", "narrow", lambda: models.vae(3, 4, 2), (2, 3)),
+    _block("dcgan_generator", "narrow", lambda: models.dcgan_generator(1, 8, 2, 1 / 32), (3, 2)),
+    _block(
+        "dcgan_discriminator", "narrow", lambda: models.dcgan_discriminator(2, 16, 1 / 64),
+        (3, 2, 16, 16),
+    ),
 ]  # fmt: skip
 
 
