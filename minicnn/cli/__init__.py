@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import minicnn
-from minicnn.cli import bench, evaluate, gradcheck, info, predict, train, warmup
+from minicnn.cli import bench, convert, evaluate, gradcheck, info, predict, train, warmup
 from minicnn.errors import DeviceError, MinicnnError, UsageError
 
 EXAMPLES = """examples:
@@ -23,6 +23,8 @@ EXAMPLES = """examples:
                                       ask it about a picture
   minicnn gradcheck layers.py::relu   check the backward you wrote
   minicnn bench conv --suite vgg16    measure convolution, beside PyTorch
+  minicnn convert resnet18.pth resnet18.safetensors --model resnet18
+                                      take over PyTorch's weights
   minicnn info                        what this machine offers
   minicnn warmup                      compile what a first training would wait for
 """
@@ -38,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minicnn {minicnn.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, gradcheck, bench, info, warmup):
+    for module in (train, evaluate, predict, gradcheck, bench, convert, info, warmup):
         module.add_parser(commands)
     return parser
 

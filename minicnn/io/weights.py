@@ -98,7 +98,7 @@ def load_file(path: StrPath) -> dict[str, Array]:
     Raises:
         FileFormatError: the file is missing, cut short, changed, or of another format.
     """
-    if _is_of_torch(path):
+    if is_of_torch(path):
         with opened("load_file", path, "PyTorch checkpoint", ADVICE) as file:
             return named_arrays(read_torch(file))
     with opened("load_file", path, "complete safetensors file", AGAIN) as file:
@@ -126,7 +126,7 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _is_of_torch(path: StrPath) -> bool:
+def is_of_torch(path: StrPath) -> bool:
     """Say whether a file begins like a zip archive or a pickle, and not like a safetensors file."""
     try:
         with open(path, "rb") as file:

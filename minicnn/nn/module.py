@@ -16,6 +16,9 @@ from minicnn.nn.parameter import Parameter
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import Array, is_floating
 
+Row = tuple[str, str, str, str]
+MOST_ROWS = 50  # of the table of what does not fit
+
 
 class IncompatibleKeys(NamedTuple):
     """What a `load_state_dict(strict=False)` could not place."""
@@ -262,30 +265,20 @@ class Module:
 
         Raises:
             ShapeError: sizes or types differ or, if `strict`, keys are missing or unexpected; the
-                message lists every one of them.
+                message has a table of them.
         """
         own = self.state_dict()
         missing = [key for key in own if key not in state_dict]
         unexpected = [key for key in state_dict if key not in own]
-        problems = [
-            f"  size mismatch  {key}: the file has {tuple(state_dict[key].shape)}, "
-            f"the model {tensor.shape}"
-            for key, tensor in own.items()
-            if key in state_dict and tuple(state_dict[key].shape) != tensor.shape
-        ]
-        problems += [
-            f"  type mismatch  {key}: the file has {state_dict[key].dtype}, "
-            f"the model {tensor.dtype}"
-            for key, tensor in own.items()
-            if key in state_dict
-            and not np.can_cast(state_dict[key].dtype, tensor.dtype, casting="same_kind")
-        ]
+        rows = [row for key in own if key in state_dict for row in _misfit(key, state_dict, own)]
         if strict:
-            problems += [f"  missing        {key}" for key in missing]
-            problems += [f"  unexpected     {key}" for key in unexpected]
-        if problems:
+            rows += [("missing", key, "", str(own[key].shape)) for key in missing]
+            rows += [("unexpected", key, _shape_of(state_dict[key]), "") for key in unexpected]
+        if rows:
             raise ShapeError(
-                "\n".join([f"load_state_dict: does not fit {type(self).__name__}:", *problems])
+                f"load_state_dict: {len(rows)} of {len(missing) + len(state_dict)} keys do not fit "
+                f"{type(self).__name__}; nothing was loaded{_advice(own, unexpected)}\n"
+                + _as_table([("problem", "key", "given", "the model has"), *rows])
             )
         with no_grad():
             for key, tensor in own.items():
@@ -361,6 +354,41 @@ class Module:
             return f"{type(self).__name__}({''.join(own)})"
         lines = [line.replace("\n", "\n  ") for line in (*own, *children)]
         return "\n  ".join([f"{type(self).__name__}(", *lines]) + "\n)"
+
+
+def _misfit(key: str, given: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[Row]:
+    """Return the row of a value that cannot be copied into the model's, or none."""
+    value, tensor = given[key], own[key]
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        return [("no array", key, type(value).__name__, str(tensor.shape))]
+    if tuple(value.shape) != tensor.shape:
+        return [("size mismatch", key, str(tuple(value.shape)), str(tensor.shape))]
+    if not np.can_cast(value.dtype, tensor.dtype, casting="same_kind"):
+        return [("type mismatch", key, str(value.dtype), str(tensor.dtype))]
+    return []
+
+
+def _shape_of(value: Any) -> str:
+    return str(tuple(value.shape)) if hasattr(value, "shape") else type(value).__name__
+
+
+def _advice(own: Mapping[str, Tensor], unexpected: list[str]) -> str:
+    """Return what to do where all unexpected keys are the model's behind a prefix."""
+    for key in own:
+        for other in unexpected:
+            prefix = other.removesuffix(key)
+            if prefix.endswith(".") and all(name.startswith(prefix) for name in unexpected):
+                return f" (the keys begin with {prefix!r}; give them without it)"
+    return ""
+
+
+def _as_table(rows: list[Row]) -> str:
+    """Return rows with columns of equal width; of many rows the first ones."""
+    shown = rows[: MOST_ROWS + 1]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(rows[0]))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
+    lines += [f"... and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def _named_members(
