@@ -26,6 +26,7 @@ from minicnn.models.mobilenet_v2 import *
 from minicnn.models.preact_resnet import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
+from minicnn.models.transfer import *
 from minicnn.models.unet import *
 from minicnn.models.vae import *
 from minicnn.models.vgg import *

@@ -18,6 +18,14 @@ __all__ = ["cifar_cnn"]
 CHANNELS, UNITS = (32, 64), 512
 
 
+class CifarCNN(nn.Sequential):
+    """The layers in their order."""
+
+    def features(self, x: Any) -> Any:
+        """Return the maps before the dense layers."""
+        return self[:12](x)
+
+
 @published(
     2015,
     "Chollet: Keras, example of a small network for CIFAR-10",
@@ -29,7 +37,7 @@ def cifar_cnn(
     in_channels: int = 3,
     width: float = 1.0,
     dropout: tuple[float, float, float] = (0.25, 0.25, 0.5),
-) -> nn.Sequential:
+) -> CifarCNN:
     """Build conv-conv-pool-dropout twice and two dense layers, 1,250,858 parameters.
 
     `dropout` is after each pooling and before the output.  `width` is the part of the channels and
@@ -40,7 +48,7 @@ def cifar_cnn(
     1180160
     """
     first, second, units = (round(c * width) for c in (*CHANNELS, UNITS))
-    model = nn.Sequential(OrderedDict(
+    model = CifarCNN(OrderedDict(
         conv1=nn.Conv2d(in_channels, first, 3, padding=1),  # 32x32
         relu1=nn.ReLU(inplace=True),
         conv2=nn.Conv2d(first, first, 3),  # 30x30

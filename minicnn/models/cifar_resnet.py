@@ -68,10 +68,14 @@ class CifarResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         self.apply(_fill)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return self.layer3(self.layer2(self.layer1(x)))
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.fc(flatten(self.avgpool(self.layer3(self.layer2(self.layer1(x)))), 1))
+        return self.fc(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _fill(module: Any) -> None:

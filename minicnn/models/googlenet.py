@@ -130,8 +130,12 @@ class GoogLeNet(nn.Module):
         if init_weights:
             self.apply(_fill)
 
-    def forward(self, x: Any) -> Any:
-        """Return one logit per class, in training also those of the auxiliary heads."""
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        return self.stages(x)[0]
+
+    def stages(self, x: Any) -> Any:
+        """Return the last maps, and those that the auxiliary heads see."""
         if self.transform_input:
             x = as_tensorflow_saw_it(x)
         x = self.conv3(self.conv2(pool(self.conv1(x))))
@@ -139,7 +143,11 @@ class GoogLeNet(nn.Module):
         x = in_4a = self.inception4a(pool(x))
         x = in_4d = self.inception4d(self.inception4c(self.inception4b(x)))
         x = self.inception4e(x)
-        x = self.inception5b(self.inception5a(pool(x, 2)))
+        return self.inception5b(self.inception5a(pool(x, 2))), in_4a, in_4d
+
+    def forward(self, x: Any) -> Any:
+        """Return one logit per class, in training also those of the auxiliary heads."""
+        x, in_4a, in_4d = self.stages(x)
         logits = self.fc(self.dropout(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1)))
         if not (self.training and self.aux_logits):
             return logits

@@ -90,15 +90,23 @@ class GoogLeNet2014(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
 
-    def forward(self, x: Any) -> Any:
-        """Return one logit per class, in training also those of the auxiliary heads."""
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        return self.stages(x)[0]
+
+    def stages(self, x: Any) -> Any:
+        """Return the last maps, and those that the auxiliary heads see."""
         x = self.norm1(pool(self.conv1(x)))
         x = pool(self.norm2(self.conv2(x)))
         x = pool(self.inception3b(self.inception3a(x)))
         x = in_4a = self.inception4a(x)
         x = in_4d = self.inception4d(self.inception4c(self.inception4b(x)))
         x = pool(self.inception4e(x))
-        x = self.inception5b(self.inception5a(x))
+        return self.inception5b(self.inception5a(x)), in_4a, in_4d
+
+    def forward(self, x: Any) -> Any:
+        """Return one logit per class, in training also those of the auxiliary heads."""
+        x, in_4a, in_4d = self.stages(x)
         logits = self.fc(self.dropout(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1)))
         if not (self.training and self.aux_logits):
             return logits

@@ -171,8 +171,12 @@ class Inception3(nn.Module):
             if aux_logits:
                 init.trunc_normal_(self.AuxLogits.fc.weight, std=0.001)
 
-    def forward(self, x: Any) -> Any:
-        """Return one logit per class, in training also those of the auxiliary head."""
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        return self.stages(x)[0]
+
+    def stages(self, x: Any) -> Any:
+        """Return the last maps, and those that the auxiliary head sees."""
         if self.transform_input:
             x = as_tensorflow_saw_it(x)
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
@@ -180,7 +184,11 @@ class Inception3(nn.Module):
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(F.max_pool2d(x, 3, 2))))
         x = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))
         x = in_6e = self.Mixed_6e(self.Mixed_6d(x))
-        x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
+        return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))), in_6e
+
+    def forward(self, x: Any) -> Any:
+        """Return one logit per class, in training also those of the auxiliary head."""
+        x, in_6e = self.stages(x)
         logits = self.fc(flatten(self.dropout(F.adaptive_avg_pool2d(x, (1, 1))), 1))
         if not (self.training and self.aux_logits):
             return logits

@@ -33,13 +33,21 @@ class Subsampling(Module):
         return F.avg_pool2d(x, 2) * self.coefficient + self.bias
 
 
+class LeNet5(Sequential):
+    """The layers in their order."""
+
+    def features(self, x: Any) -> Any:
+        """Return the maps before the dense layers."""
+        return self[:8](x)
+
+
 @published(
     1998,
     "LeCun: Gradient-based learning applied to document recognition",
     parameters=61_750,
     input_shape=(1, 32, 32),
 )
-def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) -> Sequential:
+def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) -> LeNet5:
     """Build LeNet-5 for 32x32 images.
 
     The 1998 form has tanh and trainable mean pooling; `modern=True` takes ReLU and max-pooling.
@@ -55,7 +63,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) ->
     def pooling(channels: int) -> Module:
         return MaxPool2d(2) if modern else Subsampling(channels)
 
-    return Sequential(OrderedDict(
+    return LeNet5(OrderedDict(
         c1=Conv2d(in_channels, 6, 5),  # 6 @ 28x28
         squash1=squash(),
         s2=pooling(6),  # 6 @ 14x14

@@ -85,13 +85,21 @@ class Distances(nn.Module):
         return -(distances * distances).sum(-1)
 
 
+class LeNet1998(nn.Sequential):
+    """The layers in their order."""
+
+    def features(self, x: Any) -> Any:
+        """Return the maps before the dense layer."""
+        return self[:10](x)
+
+
 @published(
     1998,
     "LeCun: Gradient-based learning applied to document recognition",
     parameters=60_000,
     input_shape=(1, 32, 32),
 )
-def lenet5_1998(num_classes: int = 10) -> nn.Sequential:
+def lenet5_1998(num_classes: int = 10) -> LeNet1998:
     """Build LeNet-5 with all that is in the paper, 60,000 parameters, for 32x32 pixels.
 
     `num_classes` may leave out the last of the ten digits.  `lenet5` is the form that is usually
@@ -109,7 +117,7 @@ def lenet5_1998(num_classes: int = 10) -> nn.Sequential:
         "c5": nn.Conv2d(16, 120, 5),  # 120 @ 1x1
         "f6": nn.Sequential(nn.Flatten(), nn.Linear(120, 84)),
     }
-    model = nn.Sequential()
+    model = LeNet1998()
     for name, layer in layers.items():
         model.add_module(name, layer)
         model.add_module(f"squash{name[1]}", Squash())

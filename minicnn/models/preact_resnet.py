@@ -97,10 +97,14 @@ class PreActResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         self.apply(_fill)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        x = self.bn(self.layer3(self.layer2(self.layer1(self.conv(x)))))
+        return F.relu(x, inplace=True)
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = self.bn(self.layer3(self.layer2(self.layer1(self.conv(x)))))
-        return self.fc(flatten(self.avgpool(F.relu(x, inplace=True)), 1))
+        return self.fc(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _fill(module: Any) -> None:

@@ -126,11 +126,14 @@ class ResNet(nn.Module):
             if isinstance(module, Residual):
                 init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(flatten(self.avgpool(x), 1))
+        return self.fc(flatten(self.avgpool(self.features(x)), 1))
 
 
 def _fill(module: Any) -> None:

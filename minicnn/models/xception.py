@@ -85,10 +85,14 @@ class Xception(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(last, num_classes)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        return self.last(self.blocks(self.conv2(self.conv1(x))))
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = self.last(self.blocks(self.conv2(self.conv1(x))))
-        return self.fc(self.dropout(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1)))
+        x = F.adaptive_avg_pool2d(self.features(x), (1, 1))
+        return self.fc(self.dropout(flatten(x, 1)))
 
 
 @published(
