@@ -23,7 +23,9 @@ from minicnn.models.lenet1998 import *
 from minicnn.models.mlp import *
 from minicnn.models.mobilenet_v1 import *
 from minicnn.models.mobilenet_v2 import *
+from minicnn.models.neocognitron import *
 from minicnn.models.preact_resnet import *
+from minicnn.models.rbm import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
 from minicnn.models.transfer import *

@@ -30,6 +30,8 @@ from minicnn.models.googlenet2014 import Inception as Module2014
 from minicnn.models.inception_v3 import FIGURE_7, Mixed
 from minicnn.models.mobilenet_v1 import DepthwiseSeparable
 from minicnn.models.mobilenet_v2 import InvertedResidual
+from minicnn.models.neocognitron import CCells, SCells
+from minicnn.models.rbm import RBM
 from minicnn.models.xception import Block as XceptionBlock
 from minicnn.nn import functional as F
 from minicnn.nn import layers as layer_files
@@ -107,6 +109,11 @@ MODELS = [
         lambda: Mixed(3, FIGURE_7, width=1 / 160), (2, 3, 4, 3),
     ),
     _block("densenet121", "a layer", lambda: DenseLayer(3, 2, 2, 0.5), (2, 3, 4, 3)),
+    _block(
+        "neocognitron", "a stage",
+        lambda: nn.Sequential(SCells(2, 3, 1, 2, 1.0, 2.0), CCells(3, 2, 0)), (2, 2, 5, 6),
+    ),
+    _block("rbm", "free energy", lambda: RBM(3, 4), (2, 3)),
     _block("mobilenet_v2", "a block", lambda: InvertedResidual(2, 2, 1, 3), (2, 2, 4, 3)),
     _block(
         "unet", "narrow", lambda: models.unet(padding=1, width=1 / 64), (1, 1, 16, 16),
