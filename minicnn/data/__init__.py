@@ -15,6 +15,7 @@ from minicnn.data.dataset import Dataset, ImageDataset, Subset, TensorDataset
 from minicnn.data.digits import Digits
 from minicnn.data.idx import MNIST, FashionMNIST, read_idx
 from minicnn.data.loader import DataLoader
+from minicnn.data.sequences import Melodies, Sentences, Vowels, mu_law, mu_law_inverse
 from minicnn.data.shapes import Shapes
 from minicnn.errors import DataError
 
@@ -29,15 +30,20 @@ __all__ = [
     "FashionMNIST",
     "ImageDataset",
     "KnownDataset",
+    "Melodies",
+    "Sentences",
     "Shapes",
     "Subset",
     "TensorDataset",
+    "Vowels",
     "collate",
     "load",
+    "mu_law",
+    "mu_law_inverse",
     "read_idx",
 ]
 
-KnownDataset: TypeAlias = Digits | Shapes | ImageDataset
+KnownDataset: TypeAlias = Digits | Shapes | ImageDataset | Vowels | Melodies | Sentences
 
 OFFLINE: dict[str, type[Digits | Shapes]] = {"digits": Digits, "shapes": Shapes}
 FROM_FILES: dict[str, type[MNIST | CIFAR10 | CIFAR100]] = {
@@ -46,7 +52,12 @@ FROM_FILES: dict[str, type[MNIST | CIFAR10 | CIFAR100]] = {
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
 }
-KNOWN = (*OFFLINE, *FROM_FILES)
+SEQUENCES: dict[str, type[Vowels | Melodies | Sentences]] = {
+    "vowels": Vowels,
+    "melodies": Melodies,
+    "sentences": Sentences,
+}
+KNOWN = (*OFFLINE, *FROM_FILES)  # images with labels
 
 
 def load(
@@ -55,12 +66,13 @@ def load(
     root: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> KnownDataset:
-    """Open one of the KNOWN data sets; each has `classes`, `num_classes` and `input_shape`.
+    """Open a data set by name; each has `classes`, `num_classes` and `input_shape`.
 
     Args:
-        name: "digits", "shapes", "mnist", "fashion-mnist", "cifar10" or "cifar100".
-        split: "train" or "test"; "digits" and "shapes" have "validation" too.
-        root: the folder with the data set's files; "digits" and "shapes" need none and ignore it.
+        name: "digits", "shapes", "mnist", "fashion-mnist", "cifar10" or "cifar100"; or the
+            sequences "vowels", "melodies" or "sentences".
+        split: "train" or "test"; those that come without files have "validation" too.
+        root: the folder with the data set's files; those without files ignore it.
         options: further arguments of the data set's class, such as `size`.
 
     Raises:
@@ -69,12 +81,15 @@ def load(
     >>> load("digits", "validation").input_shape
     (1, 32, 32)
     """
-    if name not in KNOWN:
-        near = difflib.get_close_matches(name.lower(), KNOWN, n=1)
+    known = (*KNOWN, *SEQUENCES)
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"load: unknown data set {name!r}{hint} Known are {', '.join(KNOWN)}.")
+        raise DataError(f"load: unknown data set {name!r}{hint} Known are {', '.join(known)}.")
     if name in OFFLINE:
         return OFFLINE[name](split, **options)
+    if name in SEQUENCES:
+        return SEQUENCES[name](split, **options)
     if root is None:
         raise DataError(f"load: {name!r} is read from files; name their folder as root")
     return FROM_FILES[name](root, split, **options)

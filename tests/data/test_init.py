@@ -29,6 +29,13 @@ def test_shapes_need_no_folder():
     assert len(shapes) == 3
 
 
+@pytest.mark.parametrize("name", data.SEQUENCES)
+def test_sequences_need_no_folder(name):
+    sequences = data.load(name, "validation", root="ignored", length=3)
+    assert type(sequences) is data.SEQUENCES[name]
+    assert len(sequences) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("mnist", data.MNIST), ("fashion-mnist", data.FashionMNIST)]
 )
