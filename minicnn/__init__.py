@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         train,
         utils,
     )
+    from minicnn.summaries import summary
 
 _SUBPACKAGES = (
     "autograd", "data", "func", "gradcheck", "io", "models", "nn", "optim", "testing", "train",
@@ -111,4 +112,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"minicnn.{name}")
+    if name == "summary":
+        from minicnn.summaries import summary
+
+        return summary
     raise AttributeError(f"module 'minicnn' has no attribute {name!r}")

@@ -6,6 +6,8 @@ type they meet; two different floating-point types are refused, never promoted i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,8 +45,26 @@ class Call(NamedTuple):
     result: Any
 
 
-calls: ContextVar[list[Call] | None] = ContextVar("calls", default=None)
+class Calls(list[Call]):
+    """Calls of operations, noted in their order by whoever wants to know of them."""
+
+    def instead_of(self, op: Op[Any]) -> Callable[..., Any]:
+        """Return the function of arrays and settings that computes an operation."""
+        return op.forward
+
+
+calls: ContextVar[Calls | None] = ContextVar("calls", default=None)
 """Where every call is noted while somebody wants to know."""
+
+
+@contextmanager
+def noting(noted: Calls) -> Iterator[Calls]:
+    """Note every call inside a `with` block, computed by what stands in its place."""
+    token = calls.set(noted)
+    try:
+        yield noted
+    finally:
+        calls.reset(token)
 
 
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -131,9 +151,11 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         ArgumentError: a number is too large for the element type.
     """
     try:
-        y = op.forward(*arrays, **settings)
+        noted = calls.get()
+        forward = op.forward if noted is None else noted.instead_of(op)
+        y = forward(*arrays, **settings)
         y = y if "dtype" in settings else not_promoted(y, arrays)
-        if (noted := calls.get()) is not None:
+        if noted is not None:
             noted.append(Call(op, arrays, settings, y))
         return y
     except MinicnnError:

@@ -53,7 +53,7 @@ ORDER = [
     ["minicnn.func"],
     ["minicnn.nn"],
     ["minicnn.models", "minicnn.data", "minicnn.io", "minicnn.optim"],
-    ["minicnn.train", "minicnn.gradcheck"],
+    ["minicnn.train", "minicnn.gradcheck", "minicnn.summaries"],
     ["minicnn"],
     ["minicnn.testing", "minicnn.bench"],
     ["minicnn.cli", "minicnn_pytest"],

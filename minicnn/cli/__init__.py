@@ -12,7 +12,18 @@ import sys
 from collections.abc import Sequence
 
 import minicnn
-from minicnn.cli import bench, convert, evaluate, gradcheck, info, predict, train, warmup
+from minicnn.cli import (
+    bench,
+    convert,
+    evaluate,
+    gradcheck,
+    info,
+    models,
+    predict,
+    summary,
+    train,
+    warmup,
+)
 from minicnn.errors import DeviceError, MinicnnError, UsageError
 
 EXAMPLES = """examples:
@@ -22,6 +33,8 @@ EXAMPLES = """examples:
   minicnn predict runs/lenet5 seven.png
                                       ask it about a picture
   minicnn gradcheck layers.py::relu   check the backward you wrote
+  minicnn models                      the networks that can be built by name
+  minicnn summary vgg16               layers, parameters, operations and receptive fields
   minicnn bench conv --suite vgg16    measure convolution, beside PyTorch
   minicnn convert resnet18.pth resnet18.safetensors --model resnet18
                                       take over PyTorch's weights
@@ -40,7 +53,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minicnn {minicnn.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, gradcheck, bench, convert, info, warmup):
+    for module in (
+        train,
+        evaluate,
+        predict,
+        gradcheck,
+        models,
+        summary,
+        bench,
+        convert,
+        info,
+        warmup,
+    ):
         module.add_parser(commands)
     return parser
 

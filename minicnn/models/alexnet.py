@@ -62,6 +62,7 @@ class AlexNet(nn.Module):
     2014,
     "Krizhevsky: One weird trick for parallelizing convolutional neural networks",
     parameters=61_100_840,
+    multiply_adds=714_188_480,
 )
 def alexnet(**settings: Any) -> AlexNet:
     """Build AlexNet with 61,100,840 parameters; the settings are those of the class."""

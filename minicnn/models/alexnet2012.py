@@ -72,6 +72,7 @@ def filled(layer: Any, bias: float) -> Any:
     2012,
     "Krizhevsky: ImageNet classification with deep convolutional neural networks",
     parameters=60_965_224,
+    multiply_adds=724_406_816,
     input_shape=(3, 227, 227),
 )
 def alexnet2012(**settings: Any) -> AlexNet2012:

@@ -19,6 +19,7 @@ class Entry:
         paper: its first author and title.
         input_shape: of one example in the paper, without the batch: (channels, height, width).
         parameters: how many numbers it learns, built with the default settings.
+        multiply_adds: of one example of that shape, as `minicnn.summary` counts them.
     """
 
     builder: Callable[..., Any]
@@ -26,18 +27,26 @@ class Entry:
     paper: str
     input_shape: tuple[int, ...]
     parameters: int
+    multiply_adds: int | None = None
 
 
 CATALOGUE: dict[str, Entry] = {}
 
 
 def published(
-    year: int, paper: str, *, parameters: int, input_shape: tuple[int, ...] = (3, 224, 224)
+    year: int,
+    paper: str,
+    *,
+    parameters: int,
+    input_shape: tuple[int, ...] = (3, 224, 224),
+    multiply_adds: int | None = None,
 ) -> Callable[[Builder], Builder]:
     """Enter the function below, which builds a model of a paper, into the catalogue."""
 
     def enter(builder: Builder) -> Builder:
-        CATALOGUE[builder.__name__] = Entry(builder, year, paper, input_shape, parameters)
+        CATALOGUE[builder.__name__] = Entry(
+            builder, year, paper, input_shape, parameters, multiply_adds
+        )
         return builder
 
     return enter

@@ -88,31 +88,31 @@ PAPER = 2015, "He: Deep residual learning for image recognition"
 IMAGE = (3, 32, 32)
 
 
-@published(*PAPER, parameters=269_722, input_shape=IMAGE)
+@published(*PAPER, parameters=269_722, multiply_adds=40_551_040, input_shape=IMAGE)
 def resnet20(**settings: Any) -> CifarResNet:
     """Build ResNet-20 with 269,722 parameters; the settings are those of the class."""
     return CifarResNet(20, **settings)
 
 
-@published(*PAPER, parameters=464_154, input_shape=IMAGE)
+@published(*PAPER, parameters=464_154, multiply_adds=68_862_592, input_shape=IMAGE)
 def resnet32(**settings: Any) -> CifarResNet:
     """Build ResNet-32 with 464,154 parameters."""
     return CifarResNet(32, **settings)
 
 
-@published(*PAPER, parameters=658_586, input_shape=IMAGE)
+@published(*PAPER, parameters=658_586, multiply_adds=97_174_144, input_shape=IMAGE)
 def resnet44(**settings: Any) -> CifarResNet:
     """Build ResNet-44 with 658,586 parameters."""
     return CifarResNet(44, **settings)
 
 
-@published(*PAPER, parameters=853_018, input_shape=IMAGE)
+@published(*PAPER, parameters=853_018, multiply_adds=125_485_696, input_shape=IMAGE)
 def resnet56(**settings: Any) -> CifarResNet:
     """Build ResNet-56 with 853,018 parameters."""
     return CifarResNet(56, **settings)
 
 
-@published(*PAPER, parameters=1_727_962, input_shape=IMAGE)
+@published(*PAPER, parameters=1_727_962, multiply_adds=252_887_680, input_shape=IMAGE)
 def resnet110(**settings: Any) -> CifarResNet:
     """Build ResNet-110 with 1,727,962 parameters."""
     return CifarResNet(110, **settings)

@@ -136,7 +136,7 @@ PAPER = (
 )
 
 
-@published(*PAPER, parameters=12_658_432, input_shape=(100,))
+@published(*PAPER, parameters=12_658_432, multiply_adds=410_583_040, input_shape=(100,))
 def dcgan_generator(
     channels: int = 3, image_size: int = 64, latent: int = 100, width: float = 1.0
 ) -> Generator:
@@ -147,7 +147,7 @@ def dcgan_generator(
     return Generator(channels, image_size, latent, width)
 
 
-@published(*PAPER, parameters=11_036_160)
+@published(*PAPER, parameters=11_036_160, multiply_adds=5_011_554_304)
 def dcgan_discriminator(
     channels: int = 3, image_size: int = 64, width: float = 1.0
 ) -> Discriminator:

@@ -110,19 +110,19 @@ def _fill(module: Any) -> None:
 PAPER = 2016, "Huang: Densely connected convolutional networks"
 
 
-@published(*PAPER, parameters=7_978_856)
+@published(*PAPER, parameters=7_978_856, multiply_adds=2_834_161_664)
 def densenet121(**settings: Any) -> DenseNet:
     """Build DenseNet-121 with 7,978,856 parameters; the settings are those of the class."""
     return DenseNet(**{"block_config": LAYERS[121], **settings})
 
 
-@published(*PAPER, parameters=14_149_480)
+@published(*PAPER, parameters=14_149_480, multiply_adds=3_359_843_328)
 def densenet169(**settings: Any) -> DenseNet:
     """Build DenseNet-169 with 14,149,480 parameters."""
     return DenseNet(**{"block_config": LAYERS[169], **settings})
 
 
-@published(*PAPER, parameters=20_013_928)
+@published(*PAPER, parameters=20_013_928, multiply_adds=4_291_365_888)
 def densenet201(**settings: Any) -> DenseNet:
     """Build DenseNet-201 with 20,013,928 parameters."""
     return DenseNet(**{"block_config": LAYERS[201], **settings})

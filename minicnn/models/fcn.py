@@ -107,19 +107,19 @@ PAPER = 2014, "Long: Fully convolutional networks for semantic segmentation"
 SIZE = (3, 500, 500)
 
 
-@published(*PAPER, parameters=136_152_917, input_shape=SIZE)
+@published(*PAPER, parameters=136_152_917, multiply_adds=181_365_854_976, input_shape=SIZE)
 def fcn32s(**settings: Any) -> FCN:
     """Build FCN-32s with 134,346,581 parameters and 1,806,336 fixed ones that interpolate."""
     return FCN(32, **settings)
 
 
-@published(*PAPER, parameters=134_815_994, input_shape=SIZE)
+@published(*PAPER, parameters=134_815_994, multiply_adds=181_448_086_272, input_shape=SIZE)
 def fcn16s(**settings: Any) -> FCN:
     """Build FCN-16s, which adds scores of pool4; the settings are those of the class."""
     return FCN(16, **settings)
 
 
-@published(*PAPER, parameters=134_489_759, input_shape=SIZE)
+@published(*PAPER, parameters=134_489_759, multiply_adds=181_529_034_048, input_shape=SIZE)
 def fcn8s(**settings: Any) -> FCN:
     """Build FCN-8s, which adds scores of pool4 and pool3."""
     return FCN(8, **settings)

@@ -173,7 +173,12 @@ def _fill(module: Any) -> None:
         init.trunc_normal_(module.weight, mean=0.0, std=0.01, a=-2, b=2)
 
 
-@published(2014, "Szegedy: Going deeper with convolutions", parameters=13_004_888)
+@published(
+    2014,
+    "Szegedy: Going deeper with convolutions",
+    parameters=13_004_888,
+    multiply_adds=1_498_376_192,
+)
 def googlenet(**settings: Any) -> GoogLeNet:
     """Build GoogLeNet with 6,624,904 parameters, and 6,379,984 in its auxiliary heads."""
     return GoogLeNet(**settings)

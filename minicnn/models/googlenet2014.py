@@ -113,7 +113,12 @@ class GoogLeNet2014(nn.Module):
         return GoogLeNetOutputs(logits, self.aux2(in_4d), self.aux1(in_4a))
 
 
-@published(2014, "Szegedy: Going deeper with convolutions", parameters=13_378_280)
+@published(
+    2014,
+    "Szegedy: Going deeper with convolutions",
+    parameters=13_378_280,
+    multiply_adds=1_582_671_872,
+)
 def googlenet2014(**settings: Any) -> GoogLeNet2014:
     """Build the paper's GoogLeNet: 6,998,552 parameters, and 6,379,728 in its auxiliary heads."""
     return GoogLeNet2014(**settings)

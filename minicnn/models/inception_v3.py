@@ -205,6 +205,7 @@ def _fill(module: Any) -> None:
     2015,
     "Szegedy: Rethinking the Inception architecture for computer vision",
     parameters=27_161_264,
+    multiply_adds=5_713_216_096,
     input_shape=(3, 299, 299),
 )
 def inception_v3(**settings: Any) -> Inception3:

@@ -45,6 +45,7 @@ class LeNet5(Sequential):
     1998,
     "LeCun: Gradient-based learning applied to document recognition",
     parameters=61_750,
+    multiply_adds=416_520,
     input_shape=(1, 32, 32),
 )
 def lenet5(num_classes: int = 10, in_channels: int = 1, modern: bool = False) -> LeNet5:

@@ -97,6 +97,7 @@ class LeNet1998(nn.Sequential):
     1998,
     "LeCun: Gradient-based learning applied to document recognition",
     parameters=60_000,
+    multiply_adds=325_680,
     input_shape=(1, 32, 32),
 )
 def lenet5_1998(num_classes: int = 10) -> LeNet1998:

@@ -64,6 +64,7 @@ class MobileNetV1(nn.Module):
     2017,
     "Howard: MobileNets: Efficient convolutional neural networks for mobile vision applications",
     parameters=4_231_976,
+    multiply_adds=568_740_352,
 )
 def mobilenet_v1(**settings: Any) -> MobileNetV1:
     """Build MobileNet with 4,231,976 parameters; the settings are those of the class."""

@@ -107,7 +107,10 @@ def _fill(module: Any) -> None:
 
 
 @published(
-    2018, "Sandler: MobileNetV2: Inverted residuals and linear bottlenecks", parameters=3_504_872
+    2018,
+    "Sandler: MobileNetV2: Inverted residuals and linear bottlenecks",
+    parameters=3_504_872,
+    multiply_adds=300_774_272,
 )
 def mobilenet_v2(**settings: Any) -> MobileNetV2:
     """Build MobileNetV2 with 3,504,872 parameters; the settings are those of the class."""

@@ -117,19 +117,19 @@ PAPER = 2016, "He: Identity mappings in deep residual networks"
 IMAGE = (3, 32, 32)
 
 
-@published(*PAPER, parameters=1_730_522, input_shape=IMAGE)
+@published(*PAPER, parameters=1_730_522, multiply_adds=253_149_824, input_shape=IMAGE)
 def preact_resnet110(**settings: Any) -> PreActResNet:
     """Build the network of 54 basic blocks, 1,730,522 parameters; the settings are the class's."""
     return PreActResNet(Basic, **{"blocks": 18, **settings})
 
 
-@published(*PAPER, parameters=1_703_258, input_shape=IMAGE)
+@published(*PAPER, parameters=1_703_258, multiply_adds=244_500_992, input_shape=IMAGE)
 def preact_resnet164(**settings: Any) -> PreActResNet:
     """Build the network of 54 bottlenecks, 1,703,258 parameters."""
     return PreActResNet(Bottleneck, **{"blocks": 18, **settings})
 
 
-@published(*PAPER, parameters=10_327_706, input_shape=IMAGE)
+@published(*PAPER, parameters=10_327_706, multiply_adds=1_487_849_984, input_shape=IMAGE)
 def preact_resnet1001(**settings: Any) -> PreActResNet:
     """Build the network of 333 bottlenecks, 10,327,706 parameters."""
     return PreActResNet(Bottleneck, **{"blocks": 111, **settings})

@@ -59,7 +59,7 @@ class Bottleneck(Residual):
     """1x1, 3x3, 1x1, + shortcut.
 
     Deviation from the paper, as in PyTorch's weights: the stride is in the 3x3, so that no pixel is
-    left unseen.
+    left unseen (`stride_in_1x1` of ResNet is the paper's form).
     """
 
     expansion = 4
@@ -94,7 +94,8 @@ class ResNet(nn.Module):
 
     `layers` says how many blocks each stage has.  `groups` and `width_per_group` shape the 3x3 of a
     bottleneck: ResNeXt has many groups, a wide network more channels there.  `zero_init_residual`
-    lets every block begin as the identity.  `width` is the part of the channels to have.
+    lets every block begin as the identity.  `stride_in_1x1` strides where the paper does, in the
+    first convolution of a bottleneck.  `width` is the part of the channels to have.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class ResNet(nn.Module):
         groups: int = 1,
         width_per_group: int = 64,
         width: float = 1.0,
+        stride_in_1x1: bool = False,
     ) -> None:
         super().__init__()
         channels = round(CHANNELS[0] * width)
@@ -125,6 +127,9 @@ class ResNet(nn.Module):
         for module in self.modules() if zero_init_residual else ():
             if isinstance(module, Residual):
                 init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
+        for module in self.modules() if stride_in_1x1 else ():
+            if isinstance(module, Bottleneck):
+                module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
@@ -148,45 +153,50 @@ def _fill(module: Any) -> None:
 PAPER = 2015, "He: Deep residual learning for image recognition"
 
 
-@published(*PAPER, parameters=11_689_512)
+@published(*PAPER, parameters=11_689_512, multiply_adds=1_814_073_344)
 def resnet18(**settings: Any) -> ResNet:
     """Build ResNet-18 with 11,689,512 parameters; the settings are those of the class."""
     return ResNet(Basic, (2, 2, 2, 2), **settings)
 
 
-@published(*PAPER, parameters=21_797_672)
+@published(*PAPER, parameters=21_797_672, multiply_adds=3_663_761_408)
 def resnet34(**settings: Any) -> ResNet:
     """Build ResNet-34 with 21,797,672 parameters."""
     return ResNet(Basic, (3, 4, 6, 3), **settings)
 
 
-@published(*PAPER, parameters=25_557_032)
+@published(*PAPER, parameters=25_557_032, multiply_adds=4_089_184_256)
 def resnet50(**settings: Any) -> ResNet:
     """Build ResNet-50 with 25,557,032 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), **settings)
 
 
-@published(*PAPER, parameters=44_549_160)
+@published(*PAPER, parameters=44_549_160, multiply_adds=7_801_405_440)
 def resnet101(**settings: Any) -> ResNet:
     """Build ResNet-101 with 44,549,160 parameters."""
     return ResNet(Bottleneck, (3, 4, 23, 3), **settings)
 
 
-@published(*PAPER, parameters=60_192_808)
+@published(*PAPER, parameters=60_192_808, multiply_adds=11_513_626_624)
 def resnet152(**settings: Any) -> ResNet:
     """Build ResNet-152 with 60,192,808 parameters."""
     return ResNet(Bottleneck, (3, 8, 36, 3), **settings)
 
 
 @published(
-    2016, "Xie: Aggregated residual transformations for deep neural networks", parameters=25_028_904
+    2016,
+    "Xie: Aggregated residual transformations for deep neural networks",
+    parameters=25_028_904,
+    multiply_adds=4_230_479_872,
 )
 def resnext50_32x4d(**settings: Any) -> ResNet:
     """Build ResNeXt-50 of 32 groups of 4 channels, 25,028,904 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4, **settings)
 
 
-@published(2016, "Zagoruyko: Wide residual networks", parameters=68_883_240)
+@published(
+    2016, "Zagoruyko: Wide residual networks", parameters=68_883_240, multiply_adds=11_398_021_120
+)
 def wide_resnet50_2(**settings: Any) -> ResNet:
     """Build the ResNet-50 whose 3x3 convolutions are twice as wide, 68,883,240 parameters."""
     return ResNet(Bottleneck, (3, 4, 6, 3), width_per_group=128, **settings)

@@ -98,13 +98,13 @@ def _fill(module: Any) -> None:
 PAPER = 2016, "Iandola: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters"
 
 
-@published(*PAPER, parameters=1_248_424)
+@published(*PAPER, parameters=1_248_424, multiply_adds=818_924_576)
 def squeezenet1_0(**settings: Any) -> SqueezeNet:
     """Build SqueezeNet 1.0 with 1,248,424 parameters; the settings are those of the class."""
     return SqueezeNet("1_0", **settings)
 
 
-@published(*PAPER, parameters=1_235_496)
+@published(*PAPER, parameters=1_235_496, multiply_adds=349_151_936)
 def squeezenet1_1(**settings: Any) -> SqueezeNet:
     """Build SqueezeNet 1.1 with 1,235,496 parameters."""
     return SqueezeNet("1_1", **settings)

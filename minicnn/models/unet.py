@@ -90,6 +90,7 @@ def _fill(module: Any) -> None:
     2015,
     "Ronneberger: U-Net: convolutional networks for biomedical image segmentation",
     parameters=31_030_658,
+    multiply_adds=150_428_424_448,
     input_shape=(1, 572, 572),
 )
 def unet(**settings: Any) -> UNet:

@@ -89,49 +89,49 @@ def _fill(module: Any) -> None:
 PAPER = 2014, "Simonyan: Very deep convolutional networks for large-scale image recognition"
 
 
-@published(*PAPER, parameters=132_863_336)
+@published(*PAPER, parameters=132_863_336, multiply_adds=7_609_090_048)
 def vgg11(**settings: Any) -> VGG:
     """Build configuration A with 132,863,336 parameters; the settings are those of the class."""
     return VGG(11, **settings)
 
 
-@published(*PAPER, parameters=133_047_848)
+@published(*PAPER, parameters=133_047_848, multiply_adds=11_308_466_176)
 def vgg13(**settings: Any) -> VGG:
     """Build configuration B with 133,047,848 parameters."""
     return VGG(13, **settings)
 
 
-@published(*PAPER, parameters=138_357_544)
+@published(*PAPER, parameters=138_357_544, multiply_adds=15_470_264_320)
 def vgg16(**settings: Any) -> VGG:
     """Build configuration D with 138,357,544 parameters."""
     return VGG(16, **settings)
 
 
-@published(*PAPER, parameters=143_667_240)
+@published(*PAPER, parameters=143_667_240, multiply_adds=19_632_062_464)
 def vgg19(**settings: Any) -> VGG:
     """Build configuration E with 143,667,240 parameters."""
     return VGG(19, **settings)
 
 
-@published(*PAPER, parameters=132_868_840)
+@published(*PAPER, parameters=132_868_840, multiply_adds=7_609_090_048)
 def vgg11_bn(**settings: Any) -> VGG:
     """Build configuration A with batch normalisation, 132,868,840 parameters."""
     return VGG(11, batch_norm=True, **settings)
 
 
-@published(*PAPER, parameters=133_053_736)
+@published(*PAPER, parameters=133_053_736, multiply_adds=11_308_466_176)
 def vgg13_bn(**settings: Any) -> VGG:
     """Build configuration B with batch normalisation, 133,053,736 parameters."""
     return VGG(13, batch_norm=True, **settings)
 
 
-@published(*PAPER, parameters=138_365_992)
+@published(*PAPER, parameters=138_365_992, multiply_adds=15_470_264_320)
 def vgg16_bn(**settings: Any) -> VGG:
     """Build configuration D with batch normalisation, 138,365,992 parameters."""
     return VGG(16, batch_norm=True, **settings)
 
 
-@published(*PAPER, parameters=143_678_248)
+@published(*PAPER, parameters=143_678_248, multiply_adds=19_632_062_464)
 def vgg19_bn(**settings: Any) -> VGG:
     """Build configuration E with batch normalisation, 143,678,248 parameters."""
     return VGG(19, batch_norm=True, **settings)

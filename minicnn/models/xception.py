@@ -99,6 +99,7 @@ class Xception(nn.Module):
     2016,
     "Chollet: Xception: Deep learning with depthwise separable convolutions",
     parameters=22_855_952,
+    multiply_adds=8_357_403_496,
     input_shape=(3, 299, 299),
 )
 def xception(**settings: Any) -> Xception:

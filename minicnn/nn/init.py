@@ -5,6 +5,9 @@ Papers: Glorot, Bengio 2010, AISTATS ("xavier"); He et al. 2015, arXiv:1502.0185
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import erf, prod, sqrt
 
 import numpy as np
@@ -13,6 +16,22 @@ from minicnn import random
 from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.tensor import Tensor
+
+_undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Draw no first values inside a `with` block: what is built there may be of any size.
+
+    Parameters stay as they were allocated, and most of their memory is never touched.  For who
+    only wants shapes, or loads weights afterwards.
+    """
+    token = _undrawn.set(True)
+    try:
+        yield
+    finally:
+        _undrawn.reset(token)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -38,6 +57,8 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill with uniform numbers in [a, b)."""
+    if _undrawn.get():
+        return tensor
     generator = random.default.numpy_generator()
     with no_grad():
         tensor.copy_(generator.uniform(a, b, tensor.shape))
@@ -46,6 +67,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill with normal numbers."""
+    if _undrawn.get():
+        return tensor
     generator = random.default.numpy_generator()
     with no_grad():
         tensor.copy_(generator.normal(mean, std, tensor.shape))
@@ -116,6 +139,8 @@ def trunc_normal_(
             f"trunc_normal_: [{a}, {b}] holds less than 0.1 % of a normal distribution with mean "
             f"{mean} and std {std}; move or widen it"
         )
+    if _undrawn.get():
+        return tensor
     generator = random.default.numpy_generator()
     values = generator.normal(mean, std, tensor.shape)
     while (outside := (values < a) | (values > b)).any():

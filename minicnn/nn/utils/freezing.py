@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 
 import minicnn_kernels as kernels
 from minicnn import arguments
-from minicnn.arguments import Call
+from minicnn.arguments import Call, Calls, noting
 from minicnn.backprop import is_grad_enabled, no_grad
 from minicnn.errors import ArgumentError, GradientError
 from minicnn.nn.module import Module
@@ -102,7 +101,7 @@ class Frozen(Module):
 
     def _recorded(self, inputs: tuple[Tensor, ...]) -> Program:
         """Note what the model does to such inputs, and see whether that is all it does."""
-        with no_grad(), _noting() as noted:
+        with no_grad(), noting(Calls()) as noted:
             result = self._model(*inputs)
         program = Program(noted, [x.array for x in inputs], result, self._constants)
         others = [Tensor(np.flip(x.array)) for x in inputs]
@@ -157,16 +156,6 @@ class Frozen(Module):
     def extra_repr(self) -> str:
         """Show the model."""
         return f"\n{self._model!r}"
-
-
-@contextmanager
-def _noting() -> Any:
-    """Note all calls of operations in a list."""
-    token = arguments.calls.set([])
-    try:
-        yield arguments.calls.get()
-    finally:
-        arguments.calls.reset(token)
 
 
 # --- the operations of one run --------------------------------------------------------------------
