@@ -14,6 +14,7 @@ from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
 from minicnn.models.dcgan import *
 from minicnn.models.densenet import *
+from minicnn.models.detector import *
 from minicnn.models.fcn import *
 from minicnn.models.googlenet import *
 from minicnn.models.googlenet2014 import *
@@ -24,6 +25,7 @@ from minicnn.models.mlp import *
 from minicnn.models.mobilenet_v1 import *
 from minicnn.models.mobilenet_v2 import *
 from minicnn.models.neocognitron import *
+from minicnn.models.posenet import *
 from minicnn.models.preact_resnet import *
 from minicnn.models.rbm import *
 from minicnn.models.resnet import *

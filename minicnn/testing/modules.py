@@ -120,6 +120,11 @@ MODELS = [
         ("contracting.0.0.weight",),
     ),
     _block("fcn8s", "an enlargement", lambda: bilinear(2, 2), (1, 2, 3, 2)),
+    _block("posenet", "a regressor", lambda: models.posenet(width=1 / 16).trunk.fc.eval(), (2, 64)),
+    _block(
+        "detector", "narrow", lambda: models.detector(num_classes=2, width=1 / 16), (1, 3, 8, 16),
+        ("layers.0.weight", "layers.14"),
+    ),
     _block("dense_autoencoder", "narrow", lambda: models.dense_autoencoder((5, 4, 2)), (3, 5)),
     _block(
         "conv_autoencoder", "narrow", lambda: models.conv_autoencoder(1, 8, 3, width=1 / 16),

@@ -26,7 +26,8 @@ def assert_twins(torch, ours, theirs, *inputs, tolerance=1e-9):
     for key, value in theirs.named_parameters():
         mine = named[key]
         assert mine.requires_grad == value.requires_grad, key
-        if value.requires_grad:
+        assert (mine.grad is None) == (value.grad is None), key
+        if value.grad is not None:
             pairs.append((mine.grad, value.grad))
     pairs += [(x.grad, z.grad) for x, z in zip(ours_x, theirs_x, strict=True)]
     for y, z in pairs:
