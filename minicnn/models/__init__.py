@@ -14,10 +14,14 @@ from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
 from minicnn.models.dcgan import *
 from minicnn.models.densenet import *
+from minicnn.models.densenet_cifar import *
 from minicnn.models.detector import *
 from minicnn.models.fcn import *
 from minicnn.models.googlenet import *
 from minicnn.models.googlenet2014 import *
+from minicnn.models.highway import *
+from minicnn.models.inception_resnet_v2 import *
+from minicnn.models.inception_v2 import *
 from minicnn.models.inception_v3 import *
 from minicnn.models.lenet import *
 from minicnn.models.lenet1998 import *
@@ -25,6 +29,7 @@ from minicnn.models.mlp import *
 from minicnn.models.mobilenet_v1 import *
 from minicnn.models.mobilenet_v2 import *
 from minicnn.models.neocognitron import *
+from minicnn.models.nin import *
 from minicnn.models.posenet import *
 from minicnn.models.preact_resnet import *
 from minicnn.models.rbm import *
@@ -35,6 +40,7 @@ from minicnn.models.unet import *
 from minicnn.models.vae import *
 from minicnn.models.vgg import *
 from minicnn.models.xception import *
+from minicnn.models.zfnet import *
 from minicnn.nn import Module
 
 

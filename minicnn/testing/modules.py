@@ -21,18 +21,23 @@ import numpy as np
 from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
-from minicnn.models import preact_resnet, resnet
+from minicnn.models import nin, preact_resnet, resnet
 from minicnn.models.cifar_resnet import CifarResNet
 from minicnn.models.densenet import DenseLayer
+from minicnn.models.densenet_cifar import PlainLayer
 from minicnn.models.fcn import bilinear
 from minicnn.models.googlenet import Inception
 from minicnn.models.googlenet2014 import Inception as Module2014
+from minicnn.models.highway import Highway
+from minicnn.models.inception_resnet_v2 import Block as ResidualInception
+from minicnn.models.inception_v2 import Inception as InceptionV2Module
 from minicnn.models.inception_v3 import FIGURE_7, Mixed
 from minicnn.models.mobilenet_v1 import DepthwiseSeparable
 from minicnn.models.mobilenet_v2 import InvertedResidual
 from minicnn.models.neocognitron import CCells, SCells
 from minicnn.models.rbm import RBM
 from minicnn.models.xception import Block as XceptionBlock
+from minicnn.models.zfnet import ZFNet
 from minicnn.nn import functional as F
 from minicnn.nn import layers as layer_files
 from minicnn.testing.cases import LAYERS
@@ -98,6 +103,26 @@ MODELS = [
     _block("preact_resnet110", "a block", lambda: preact_resnet.Basic(3, 2, 2), (2, 3, 4, 3)),
     _block(
         "preact_resnet164", "a bottleneck", lambda: preact_resnet.Bottleneck(4, 1, 1), (2, 4, 3, 3)
+    ),
+    _block("densenet40", "a layer", lambda: PlainLayer(3, 2, 0.5), (2, 3, 4, 3)),
+    _model("highway_mlp", "narrow", (2, 5), num_classes=3, input_shape=(5,), layers=3, units=3),
+    _block(
+        "highway_cnn", "a layer",
+        lambda: Highway(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 1), -1.0), (2, 2, 3, 4),
+    ),
+    _block(
+        "nin_cifar", "a layer",
+        lambda: nin.network(((3, 1, 1, (2, 3, None), "max"),), (), 2), (2, 3, 5, 4),
+    ),
+    _block("zfnet", "a stage", lambda: ZFNet(width=1 / 48).features[4:8], (1, 2, 7, 8)),
+    _block(
+        "inception_v2", "a module that halves the image",
+        lambda: InceptionV2Module(2, 0, 1, 2, 1, 2, "max", 0), (2, 2, 4, 3), ("branches.0",),
+    ),
+    _block(
+        "inception_resnet_v2", "a block",
+        lambda: ResidualInception(2, (((1, 1),), ((1, 1), (2, (1, 3)))), 0.2, 1.0, last=False),
+        (2, 2, 3, 4),
     ),
     _block("mobilenet_v1", "a block", lambda: DepthwiseSeparable(3, 2, 2), (2, 3, 5, 4)),
     _block("xception", "a block", lambda: XceptionBlock(3, [2, 4], True), (2, 3, 4, 3)),

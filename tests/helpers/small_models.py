@@ -35,6 +35,15 @@ SMALL = {  # settings beside num_classes, and the shape of an image
     "xception": ({"width": 1 / 16, "dropout": 0.0}, (3, 37, 43)),
     "cifar_cnn": ({"width": 1 / 8, "in_channels": 1, "dropout": (0.0, 0.0, 0.0)}, (1, 32, 32)),
     "mlp": ({"hidden": (7, 6), "input_shape": (2, 3, 5)}, (2, 3, 5)),
+    "densenet40": ({"depth": 10, "growth_rate": 4, "in_channels": 2}, (2, 13, 11)),
+    "densenet_bc100": ({"depth": 16, "growth_rate": 4}, (3, 13, 11)),
+    "highway_mlp": ({"layers": 4, "units": 6, "input_shape": (2, 3, 5)}, (2, 3, 5)),
+    "highway_cnn": ({"stages": ((4, 4), (6, 6)), "in_channels": 1}, (1, 9, 7)),
+    "nin_cifar": ({"width": 1 / 16, "dropout": 0.0, "in_channels": 1}, (1, 17, 19)),
+    "nin_imagenet": ({"width": 1 / 32, "dropout": 0.0}, (3, 67, 79)),
+    "zfnet": ({"width": 1 / 32, "dropout": 0.0}, (3, 63, 67)),
+    "inception_v2": ({"width": 1 / 16}, (3, 41, 51)),
+    "inception_resnet_v2": ({"width": 1 / 16, "blocks": (1, 1, 2), "dropout": 0.0}, (3, 79, 91)),
     "inception_v3": ({"width": 1 / 8, "dropout": 0.0, "aux_logits": False}, (3, 107, 113)),
 }
 
