@@ -245,3 +245,26 @@ def test_a_single_whole_number_follows_the_type_of_the_others(torch):
         theirs = torch.tensor(values) + torch.tensor(2)
         assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
         assert ours.tolist() == theirs.tolist()
+
+
+# --- noting calls ---------------------------------------------------------------------------------
+
+
+class Doubled(arguments.Calls):
+    def instead_of(self, op):
+        return lambda *arrays, **settings: 2 * op.forward(*arrays, **settings)
+
+
+def test_calls_are_noted_and_may_be_computed_otherwise():
+    a, b = tensor_of(np.float32), tensor_of(np.float32)
+    with arguments.noting(arguments.Calls()) as noted:
+        y = weighted(a, b, 3.0)
+    (call,) = noted
+    assert (call.op, call.settings) == (weighted, {"weight": 3.0, "power": 1})
+    assert call.arrays == [a.array, b.array]
+    assert call.result is y.array
+    with arguments.noting(Doubled()) as noted:
+        assert weighted(a, b, 3.0).tolist() == [6, 6]
+    assert len(noted) == 1
+    assert weighted(a, b, 3.0).tolist() == [3, 3]
+    assert len(noted) == 1

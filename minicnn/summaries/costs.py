@@ -90,9 +90,10 @@ def window_bytes(call: Call) -> int:
     A column for each window, with all the values it sees: (C*KH*KW, OH*OW).  For a transposed
     convolution it is the matrix that col2im adds up.
     """
-    window = window_of(call)
-    if window is None or call.op not in (conv, conv_bias, conv_input):
+    if call.op not in (conv, conv_bias, conv_input):
         return 0
+    window = window_of(call)
+    assert window is not None
     cells = prod(window.kernel)
     if cells == 1 and max(window.stride) == 1 and not any(window.padding):
         return 0  # the image itself

@@ -98,10 +98,8 @@ class Side:
 
     def _between(self, begin: int, end: int) -> tuple[int, int]:
         """Return the first and the last pixel that any of these units sees."""
-        period = len(self.first)  # one at either end has the extremes
-        units = {*range(begin, end + 1)[:period], *range(begin, end + 1)[-period:]}
-        first, last = zip(*map(self.at, units), strict=True)
-        return min(first), max(last)
+        ends = self.at(begin), self.at(end)  # no unit between them sees further
+        return min(first for first, _ in ends), max(last for _, last in ends)
 
     def everywhere(self, count: int) -> Side:
         """Return what a unit sees that looks at all `count` units."""

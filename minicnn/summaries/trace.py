@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,13 +192,11 @@ def trace(model: Module, shapes: list[tuple[int, ...]], dtype: Any = None) -> Tr
     """
     own = next((p.dtype for p in model.parameters() if is_floating(p.dtype)), np.float32)
     try:
-        try:
-            return _run(model, shapes, own if dtype is None else dtype)
-        except DTypeError:
-            if dtype is not None:
-                raise
-            return _run(model, shapes, np.int64)  # words
+        return _run(model, shapes, own if dtype is None else dtype)
     except MinicnnError as error:
+        if dtype is None and isinstance(error, DTypeError):
+            with suppress(MinicnnError):
+                return _run(model, shapes, np.int64)  # words
         raise ArgumentError(
             f"summary: {type(model).__name__} does not take an input of shape "
             f"{' and '.join(map(str, shapes))}: {error}\n"

@@ -62,6 +62,15 @@ def test_groups_and_wide_bottlenecks(undrawn):
     assert models.wide_resnet50_2().layer1[0].conv2.weight.shape == (128, 128, 3, 3)
 
 
+def test_the_stride_is_where_the_paper_has_it(undrawn):
+    ours, papers = (models.resnet50(stride_in_1x1=paper).layer2[0] for paper in (False, True))
+    assert (ours.conv1.stride, ours.conv2.stride) == ((1, 1), (2, 2))
+    assert (papers.conv1.stride, papers.conv2.stride) == ((2, 2), (1, 1))
+    assert papers.conv2.padding == ours.conv2.padding
+    with minicnn.no_grad():
+        assert papers(minicnn.zeros(1, 256, 6, 5)).shape == (1, 512, 3, 3)
+
+
 @pytest.mark.parametrize("block", [Basic, Bottleneck])
 def test_a_block_adds_its_input(block, seeded):
     layer = block(4 * block.expansion, 4, 1, 1, 64)

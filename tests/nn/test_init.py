@@ -248,3 +248,16 @@ def test_shapes_that_cannot_be_filled(torch, name, arguments):
     for m in (torch, minicnn):
         with pytest.raises(ValueError, match=r"dim|needs"):
             getattr(m.nn.init, name)(m.ones(arguments[0]), *arguments[1:])
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_", "kaiming_uniform_"])
+def test_first_values_can_be_left_out(name):
+    fill = getattr(init, name)
+    before = minicnn.random.default.get_state()
+    with pytest.raises(KeyError), init.undrawn():
+        raise KeyError
+    with init.undrawn():
+        left = fill(minicnn.zeros(3, 4))
+    assert minicnn.random.default.get_state() == before
+    assert not left.array.any()
+    assert fill(minicnn.zeros(3, 4)).array.any()

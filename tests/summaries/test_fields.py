@@ -71,6 +71,10 @@ NETWORKS = {
         nn.Sequential(nn.ZeroPad2d((3, 0, 1, 0)), conv(kernel=(2, 4))), conv(kernel=1)
     ),
     "joined": Join(conv(padding=1), nn.Sequential(conv(kernel=1), nn.MaxPool2d(3, 1, 1))),
+    "joined along a side": nn.Sequential(
+        conv(), Function(lambda x: minicnn.cat([x[:, :, :3], x], 2))
+    ),
+    "a product along a side": nn.Linear(SIDES[1], 5, bias=False),
     "transposed": nn.ConvTranspose2d(2, 3, 4, stride=2, padding=1, bias=False),
     "transposed, holes": nn.ConvTranspose2d(2, 3, 2, stride=3, bias=False),
     "transposed, dilated": nn.Sequential(
@@ -119,6 +123,7 @@ def reached(model, image):
 def test_a_unit_sees_the_pixels_that_reach_it(name, rng):
     model = NETWORKS[name].eval().double()
     found = trace(model, [(2, *SIDES)])
+    assert not any(part.meetings for part in found.root.walk())
     image = rng.random((1, 2, *SIDES)) + 1
     for n, (side, nan) in enumerate(zip(found.root.sides, reached(model, image), strict=True)):
         units = 1 if side.dim is None else nan.shape[side.dim]
@@ -171,15 +176,16 @@ def test_a_recurrent_layer_sees_everything():
     assert (side.dim, side.at(0)) == (None, (0, 8))
 
 
-@pytest.mark.parametrize(("branches", "jumps"), [
-    ((conv(stride=2, padding=1), nn.MaxPool2d(2)), ()),
-    ((conv(stride=2, padding=1), nn.Sequential(conv(stride=3), nn.Upsample(size=(8, 8)))),
-     (Fraction(3 * 5, 8), 2)),
+@pytest.mark.parametrize(("branches", "jumps", "size"), [
+    ((conv(stride=2, padding=1), nn.MaxPool2d(2)), (), 3),
+    ((conv(stride=2, padding=1), nn.Sequential(conv(kernel=5, stride=3), nn.Upsample((8, 8)))),
+     (Fraction(3, 2), 2), 5),
 ])  # fmt: skip
-def test_branches_whose_jumps_differ_are_noted(branches, jumps):
+def test_branches_whose_jumps_differ_are_noted(branches, jumps, size):
     root = field_of(Sum(*branches), (2, 16, 16))
     (add,) = (part for part in root.walk() if part.path == "add1")
     assert add.meetings == jumps
+    assert add.sides[0].size == size
 
 
 def test_what_does_not_come_from_the_input_sees_nothing():

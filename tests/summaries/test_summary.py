@@ -154,7 +154,10 @@ def test_the_first_row_of_googlenets_table_is_a_separable_window(googlenet):
     ("resnet50", "layer4", 483, 32, {"stride_in_1x1": True}),
     ("resnet101", "layer4", 1027, 32, {"stride_in_1x1": True}),
     ("resnet50", "layer4", 427, 32, {}),
+    ("inception_v2", "inception", 699, 32, {}),
     ("inception_v3", "Mixed_7c", 1311, 32, {}),
+    ("inception_resnet_v2", "conv", 3039, 32, {}),
+    ("mobilenet_v1", "features", 315, 32, {}),
 ])  # fmt: skip
 def test_receptive_fields(name, row, field, jump, settings):
     found = of(name, depth=2 if "." in row else 1, **settings)[row]
@@ -207,6 +210,17 @@ def test_heads_that_are_for_training_only_are_not_called_but_counted():
     found = of("googlenet", depth=1, size=(3, 65, 65))
     assert (found["aux1"].calls, found["aux1"].output_shape) == (0, None)
     assert found["aux1"].parameters > 2_000_000
+
+
+class OneRow(nn.Module):
+    def forward(self, x):
+        return x[:, :, 4]
+
+
+def test_one_place_of_an_image_does_not_see_all_of_it():
+    found = summary(nn.Sequential(nn.Conv2d(1, 1, 3), OneRow(), nn.Linear(7, 2)), (1, 9, 9))
+    assert (found["1"].receptive_field, found["1"].whole) == ((3, 3), (False, False))
+    assert (found["2"].receptive_field, found["2"].whole) == ((3, 9), (False, True))
 
 
 def test_frozen_parameters_are_told_apart():
