@@ -101,7 +101,7 @@ PAPER = 2016, "Huang: Densely connected convolutional networks"
 IMAGE = (3, 32, 32)
 
 
-@published(*PAPER, parameters=1_019_722, input_shape=IMAGE)
+@published(*PAPER, parameters=1_019_722, multiply_adds=264_812_928, input_shape=IMAGE)
 def densenet40(**settings: Any) -> CifarDenseNet:
     """Build DenseNet (L = 40, k = 12), 1,019,722 parameters; the settings are those of the class.
 
@@ -110,7 +110,7 @@ def densenet40(**settings: Any) -> CifarDenseNet:
     return CifarDenseNet(**{"depth": 40, **settings})
 
 
-@published(*PAPER, parameters=769_162, input_shape=IMAGE)
+@published(*PAPER, parameters=769_162, multiply_adds=287_929_692, input_shape=IMAGE)
 def densenet_bc100(**settings: Any) -> CifarDenseNet:
     """Build DenseNet-BC (L = 100, k = 12) with 769,162 parameters."""
     return CifarDenseNet(**{"depth": 100, "bottleneck": True, "compression": 0.5, **settings})

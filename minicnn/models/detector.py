@@ -196,6 +196,7 @@ def detect(
     2015,
     "Redmon: You only look once: unified, real-time object detection",
     parameters=61_794,
+    multiply_adds=13_639_680,
     input_shape=(3, 64, 64),
 )
 def detector(**settings: Any) -> Detector:

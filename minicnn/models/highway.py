@@ -40,7 +40,13 @@ class Highway(nn.Module):
         return t * F.relu(self.transform(x)) + (1 - t) * x
 
 
-@published(2015, "Srivastava: Highway networks", parameters=301_660, input_shape=(1, 32, 32))
+@published(
+    2015,
+    "Srivastava: Highway networks",
+    parameters=301_660,
+    multiply_adds=296_700,
+    input_shape=(1, 32, 32),
+)
 def highway_mlp(
     num_classes: int = 10,
     input_shape: Sequence[int] = (1, 32, 32),
@@ -59,7 +65,13 @@ def highway_mlp(
     return model.append(nn.Linear(units, num_classes))
 
 
-@published(2015, "Srivastava: Highway networks", parameters=236_714, input_shape=(3, 32, 32))
+@published(
+    2015,
+    "Srivastava: Highway networks",
+    parameters=236_714,
+    multiply_adds=35_832_448,
+    input_shape=(3, 32, 32),
+)
 def highway_cnn(
     num_classes: int = 10,
     in_channels: int = 3,

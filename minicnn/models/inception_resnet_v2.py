@@ -111,6 +111,7 @@ class InceptionResNetV2(nn.Module):
     2016,
     "Szegedy: Inception-v4, Inception-ResNet and the impact of residual connections on learning",
     parameters=55_843_464,
+    multiply_adds=13_155_794_016,
     input_shape=(3, 299, 299),
 )
 def inception_resnet_v2(**settings: Any) -> InceptionResNetV2:

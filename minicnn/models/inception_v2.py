@@ -107,6 +107,7 @@ def _fill(module: Any) -> None:
     "Ioffe: Batch normalization: Accelerating deep network training by reducing internal "
     "covariate shift",
     parameters=11_194_984,
+    multiply_adds=2_018_851_840,
 )
 def inception_v2(**settings: Any) -> InceptionV2:
     """Build Inception v2 with 11,194,984 parameters; the settings are those of the class."""

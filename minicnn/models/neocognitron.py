@@ -167,6 +167,7 @@ class Neocognitron(nn.Module):
     1980,
     "Fukushima: Neocognitron: a self-organizing neural network model",
     parameters=29_472,
+    multiply_adds=1_261_696,
     input_shape=(1, 16, 16),
 )
 def neocognitron(**settings: Any) -> Neocognitron:

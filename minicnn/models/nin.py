@@ -59,13 +59,13 @@ def network(
 PAPER = 2013, "Lin: Network in network"
 
 
-@published(*PAPER, parameters=966_986, input_shape=(3, 32, 32))
+@published(*PAPER, parameters=966_986, multiply_adds=222_486_528, input_shape=(3, 32, 32))
 def nin_cifar(num_classes: int = 10, **settings: Any) -> nn.Sequential:
     """Build three mlpconv layers for 32x32 pixels or others, 966,986 parameters."""
     return network(CIFAR, (0, 1), num_classes, **settings)
 
 
-@published(*PAPER, parameters=7_595_176)
+@published(*PAPER, parameters=7_595_176, multiply_adds=1_100_188_800)
 def nin_imagenet(num_classes: int = 1000, **settings: Any) -> nn.Sequential:
     """Build four mlpconv layers for 224x224 pixels or others, 7,595,176 parameters."""
     return network(IMAGENET, (2,), num_classes, **settings)

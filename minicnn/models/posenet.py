@@ -87,6 +87,7 @@ def pose_loss(
     2015,
     "Kendall: PoseNet: a convolutional network for real-time 6-DOF camera relocalization",
     parameters=12_057_781,
+    multiply_adds=1_499_463_680,
 )
 def posenet(**settings: Any) -> PoseNet:
     """Build PoseNet with 12,057,781 parameters; the settings are those of the class."""

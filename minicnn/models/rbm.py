@@ -85,6 +85,7 @@ class RBM(nn.Module):
     2002,
     "Hinton: Training products of experts by minimizing contrastive divergence",
     parameters=128_756,
+    multiply_adds=128_000,
     input_shape=(256,),
 )
 def rbm(visible: int = 256, hidden: int = 500) -> RBM:

@@ -68,7 +68,10 @@ def _fill(module: Any) -> None:
 
 
 @published(
-    2013, "Zeiler: Visualizing and understanding convolutional networks", parameters=62_357_608
+    2013,
+    "Zeiler: Visualizing and understanding convolutional networks",
+    parameters=62_357_608,
+    multiply_adds=1_168_032_896,
 )
 def zfnet(**settings: Any) -> ZFNet:
     """Build ZFNet with 62,357,608 parameters; the settings are those of the class."""
