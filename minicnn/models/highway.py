@@ -14,6 +14,7 @@ from minicnn import nn
 from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
 from minicnn.nn import init
+from minicnn.ops.shape import flatten
 
 __all__ = ["highway_cnn", "highway_mlp"]
 
@@ -65,6 +66,38 @@ def highway_mlp(
     return model.append(nn.Linear(units, num_classes))
 
 
+class HighwayCNN(nn.Module):
+    """Stages of 3x3 convolutions, a max-pooling after each, for 32x32 pixels or others.
+
+    A layer is a highway where it keeps the number of channels, and plain where it changes it.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        stages: Sequence[Sequence[int]] = STAGES,
+        gate_bias: float = -2.0,
+    ) -> None:
+        super().__init__()
+        self.features, channels = nn.Sequential(), in_channels
+        for stage in stages:
+            for out in stage:
+                transform = nn.Conv2d(channels, out, 3, padding=1)
+                if out == channels:
+                    gate = nn.Conv2d(out, out, 3, padding=1)
+                    self.features.append(Highway(transform, gate, gate_bias))
+                else:
+                    self.features.extend((transform, nn.ReLU(inplace=True)))
+                channels = out
+            self.features.append(nn.MaxPool2d(2))
+        self.fc = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Any) -> Any:
+        """Return one logit per class."""
+        return self.fc(flatten(F.adaptive_avg_pool2d(self.features(x), (1, 1)), 1))
+
+
 @published(
     2015,
     "Srivastava: Highway networks",
@@ -72,29 +105,6 @@ def highway_mlp(
     multiply_adds=35_832_448,
     input_shape=(3, 32, 32),
 )
-def highway_cnn(
-    num_classes: int = 10,
-    in_channels: int = 3,
-    stages: Sequence[Sequence[int]] = STAGES,
-    gate_bias: float = -2.0,
-) -> nn.Sequential:
-    """Build stages of 3x3 convolutions, a max-pooling after each, and an output.
-
-    A layer is a highway where it keeps the number of channels, and plain where it changes it.
-    Images may have any size.
-    """
-    model = nn.Sequential()
-    channels = in_channels
-    for stage in stages:
-        for out in stage:
-            transform = nn.Conv2d(channels, out, 3, padding=1)
-            if out == channels:
-                gate = nn.Conv2d(out, out, 3, padding=1)
-                model.append(Highway(transform, gate, gate_bias))
-            else:
-                model.extend((transform, nn.ReLU(inplace=True)))
-            channels = out
-        model.append(nn.MaxPool2d(2))
-    return model.extend(
-        (nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(channels, num_classes))
-    )
+def highway_cnn(**settings: Any) -> HighwayCNN:
+    """Build the network of 11 layers, 236,714 parameters; the settings are those of the class."""
+    return HighwayCNN(**settings)

@@ -101,9 +101,13 @@ class InceptionResNetV2(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(last, num_classes)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        return self.conv(self.stages(self.stem(x)))
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = F.adaptive_avg_pool2d(self.conv(self.stages(self.stem(x))), (1, 1))
+        x = F.adaptive_avg_pool2d(self.features(x), (1, 1))
         return self.fc(self.dropout(flatten(x, 1)))
 
 

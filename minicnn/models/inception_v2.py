@@ -89,11 +89,14 @@ class InceptionV2(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         self.apply(_fill)
 
+    def features(self, x: Any) -> Any:
+        """Return the maps before global pooling."""
+        x = self.pool(self.conv1(x))
+        return self.inception(self.pool(self.conv3(self.conv2(x))))
+
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
-        x = self.pool(self.conv1(x))
-        x = self.inception(self.pool(self.conv3(self.conv2(x))))
-        return self.fc(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1))
+        return self.fc(flatten(F.adaptive_avg_pool2d(self.features(x), (1, 1)), 1))
 
 
 def _fill(module: Any) -> None:

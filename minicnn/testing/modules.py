@@ -21,7 +21,7 @@ import numpy as np
 from minicnn import models, nn
 from minicnn.errors import ArgumentError
 from minicnn.gradcheck import Report
-from minicnn.models import nin, preact_resnet, resnet
+from minicnn.models import preact_resnet, resnet
 from minicnn.models.cifar_resnet import CifarResNet
 from minicnn.models.densenet import DenseLayer
 from minicnn.models.densenet_cifar import PlainLayer
@@ -35,6 +35,7 @@ from minicnn.models.inception_v3 import FIGURE_7, Mixed
 from minicnn.models.mobilenet_v1 import DepthwiseSeparable
 from minicnn.models.mobilenet_v2 import InvertedResidual
 from minicnn.models.neocognitron import CCells, SCells
+from minicnn.models.nin import NetworkInNetwork
 from minicnn.models.rbm import RBM
 from minicnn.models.xception import Block as XceptionBlock
 from minicnn.models.zfnet import ZFNet
@@ -112,7 +113,7 @@ MODELS = [
     ),
     _block(
         "nin_cifar", "a layer",
-        lambda: nin.network(((3, 1, 1, (2, 3, None), "max"),), (), 2), (2, 3, 5, 4),
+        lambda: NetworkInNetwork(((3, 1, 1, (2, 3), "max"),), (), 2), (2, 3, 5, 4),
     ),
     _block("zfnet", "a stage", lambda: ZFNet(width=1 / 48).features[4:8], (1, 2, 7, 8)),
     _block(

@@ -19,8 +19,8 @@ def test_parameters(undrawn):
     assert count(highway[3]) == pytest.approx(count(plain[3]), rel=0.003)
     convolutional = models.highway_cnn()
     assert count(convolutional) == pytest.approx(236_000, rel=0.01)  # Table 1
-    layers = [m for m in convolutional if isinstance(m, (Highway, nn.Conv2d, nn.Linear))]
-    assert len(layers) == 11
+    layers = [m for m in convolutional.features if isinstance(m, (Highway, nn.Conv2d))]
+    assert len(layers) + 1 == 11
 
 
 def test_values_by_the_definition(seeded):
@@ -44,10 +44,10 @@ def test_a_closed_gate_lets_the_input_pass_and_an_open_one_the_layer(bias, seede
 
 def test_layers_that_change_the_channels_are_plain():
     model = models.highway_cnn(in_channels=1).eval()
-    kinds = [type(m).__name__ for m in model if isinstance(m, (Highway, nn.Conv2d))]
+    kinds = [type(m).__name__ for m in model.features if isinstance(m, (Highway, nn.Conv2d))]
     plain, gated = "Conv2d", "Highway"
     assert kinds == [plain, gated, gated, plain, *[gated] * 3, plain, gated, gated]
-    pools = [name for name, m in model.named_children() if isinstance(m, nn.MaxPool2d)]
+    pools = [name for name, m in model.named_modules() if isinstance(m, nn.MaxPool2d)]
     found = shapes_along(model, minicnn.rand(1, 1, 32, 32), pools)
     assert list(found.values()) == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
 

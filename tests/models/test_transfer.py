@@ -11,9 +11,10 @@ from minicnn.models import embedding, freeze_parameters, layerwise_groups, repla
 from minicnn.optim import SGD
 
 IMAGES = [  # a network of each family that classifies images by maps
-    "alexnet", "alexnet2012", "cifar_cnn", "densenet121", "googlenet", "googlenet2014",
-    "inception_v3", "lenet5", "mobilenet_v1", "mobilenet_v2", "preact_resnet110", "resnet18",
-    "resnet20", "squeezenet1_0", "vgg11", "xception",
+    "alexnet", "alexnet2012", "cifar_cnn", "densenet121", "densenet40", "googlenet",
+    "googlenet2014", "highway_cnn", "inception_resnet_v2", "inception_v2", "inception_v3", "lenet5",
+    "mobilenet_v1", "mobilenet_v2", "nin_cifar", "preact_resnet110", "resnet18", "resnet20",
+    "squeezenet1_0", "vgg11", "xception", "zfnet",
 ]  # fmt: skip
 
 
@@ -32,7 +33,10 @@ def test_every_classifier_has_its_last_maps(name):
     assert (maps[0] != maps[1]).any()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet20", "googlenet", "inception_v3", "xception"])
+@pytest.mark.parametrize("name", [
+    "resnet18", "resnet20", "googlenet", "highway_cnn", "inception_resnet_v2", "inception_v2",
+    "inception_v3", "xception",
+])  # fmt: skip
 def test_the_embedding_of_some_is_the_mean_of_the_maps(name):
     model = small(name).eval()
     with minicnn.no_grad():

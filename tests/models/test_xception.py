@@ -4,7 +4,7 @@ import numpy as np
 from small_models import count, shapes_along
 
 import minicnn
-from minicnn import models
+from minicnn import models, nn
 from minicnn.models.xception import Block
 
 
@@ -40,10 +40,9 @@ def test_blocks_add_their_input(seeded):
     np.testing.assert_array_equal(y.array, expected)
 
 
-def test_the_first_relu_leaves_the_shortcut_alone(seeded):
-    block, x = Block(4, [4, 4], relu_first=True), minicnn.randn(2, 4, 6, 5)
-    before = x.array.copy()
-    block(x)
-    np.testing.assert_array_equal(x.array, before)
-    assert len(block.residual) == 4
-    assert len(Block(4, [4, 4], relu_first=False).residual) == 3
+def test_the_very_first_block_has_no_relu_in_front():
+    blocks = models.xception(width=1 / 16).blocks
+    relus = [[isinstance(layer, nn.ReLU) for layer in block.residual] for block in blocks]
+    assert relus[0] == [False, True, False, False]
+    assert relus[1] == relus[11] == [True, False, True, False, False]
+    assert relus[3] == [True, False] * 3
