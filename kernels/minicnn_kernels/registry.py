@@ -25,6 +25,7 @@ from minicnn_kernels.constants import is_constant
 from minicnn_kernels.errors import AlgorithmError
 
 kernels: dict[str, Kernel] = {}
+_only_numpy: ContextVar[bool] = ContextVar("only numpy", default=False)
 _chosen: ContextVar[dict[str, str]] = ContextVar("algorithms", default={})  # noqa: B039 - never changed
 
 
@@ -46,9 +47,24 @@ def _serves_all(*arrays: Any, **settings: Any) -> bool:
 
 
 @cache
-def can_compile() -> bool:
-    """Say whether compiled kernels run: Numba is installed, and MINICNN_KERNELS is not "numpy"."""
+def compiler_is_wanted() -> bool:
+    """Say whether Numba is installed, and MINICNN_KERNELS is not "numpy"."""
     return os.environ.get("MINICNN_KERNELS") != "numpy" and find_spec("numba") is not None
+
+
+def can_compile() -> bool:
+    """Say whether compiled kernels run here."""
+    return not _only_numpy.get() and compiler_is_wanted()
+
+
+@contextmanager
+def only_numpy() -> Iterator[None]:
+    """Run no compiled kernel inside a `with` block, for what is not worth compiling one."""
+    token = _only_numpy.set(True)
+    try:
+        yield
+    finally:
+        _only_numpy.reset(token)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     }
     if not found:
         raise UsageError(
-            f"no model fits {options.pattern!r}; {near(options.pattern, models.list())}"
+            f"no model fits {options.pattern!r}; {near(options.pattern.lower(), models.list())}"
         )
     if options.csv:
         _print_csv(found)

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--depth must be at least 0, got {options.depth}")
     sizes = [_sizes(text) for text in options.size]
     with undrawn(), visitors_welcome(seed=0):
-        if "::" in options.model or options.model.endswith(".py"):
+        if "::" in options.model or ".py" in options.model:
             model = _of_file(options, sizes)
         else:
             model, sizes = _named(options, sizes)
@@ -119,7 +119,7 @@ def _named(
 
     if options.model not in models.list():
         raise UsageError(
-            f"no model is called {options.model!r}; {near(options.model, models.list())}"
+            f"no model is called {options.model!r}; {near(options.model.lower(), models.list())}"
         )
     shape = CATALOGUE[options.model].input_shape
     if len(sizes) == 1 and len(sizes[0]) == 1 and len(shape) > 1:
@@ -153,7 +153,7 @@ def _of_file(options: argparse.Namespace, sizes: list[tuple[int, ...]]) -> Modul
     if options.settings:
         raise UsageError("--set is for models of the catalogue; set it in your file")
     if "::" not in options.model:
-        raise UsageError(f"which model of it? write {options.model}::NAME")
+        raise UsageError(f"{options.model}: name a model in it, as net.py::model")
     found = find(options.model)
     if not sizes:
         raise UsageError(f"{options.model} takes inputs of which shape? add --size 3x224x224")

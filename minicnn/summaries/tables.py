@@ -54,7 +54,7 @@ def sides(numbers: Sequence[float]) -> str:
 def _name(row: Layer) -> str:
     times = f", {row.calls} calls" if row.calls > 1 else ""
     kind = "" if row.name.startswith(row.kind) else f" {row.kind}"
-    return f"{'  ' * (row.level - 1)}{row.name}{kind}{times}"
+    return f"{'  ' * (row.level - 1)}{row.name}{kind}{times}" if row.level else row.kind
 
 
 def _output(row: Layer) -> str:
@@ -147,18 +147,19 @@ def _lines(rows: Sequence[Layer], columns: Sequence[Column]) -> list[str]:
 def heading(summary: Summary) -> str:
     """Name the model and its input."""
     shapes = " and ".join("x".join(map(str, shape)) for shape in summary.input_shapes)
-    return f"{summary.model} for one input of {shapes}, in evaluation"
+    return f"{summary.model} for one example of {shapes}, in evaluation"
 
 
 def totals(summary: Summary) -> list[str]:
     """Return sentences about the whole model."""
     frozen = summary.parameters - summary.trainable
+    columns = amount(summary.im2col_bytes, "B") if summary.im2col_bytes else ""
     return [
         f"{summary.parameters:,} parameters, {amount(summary.parameter_bytes, 'B')}"
         + (f"; {frozen:,} of them are frozen" if frozen else ""),
         f"{summary.multiply_adds:,} multiply-adds = {amount(summary.flops, 'FLOP')}, two for each",
         f"{amount(summary.activation_bytes, 'B')} of results, {amount(summary.saved_bytes, 'B')} "
-        f"saved for backward; the largest im2col matrix {amount(summary.im2col_bytes, 'B')}",
+        f"saved for backward" + (f"; the largest im2col matrix {columns}" if columns else ""),
     ]
 
 

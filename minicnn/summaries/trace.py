@@ -20,6 +20,7 @@ from minicnn.summaries.fields import Field, Fields, Window, window_of
 from minicnn.summaries.hollow import HollowCalls, hollow
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import Array, is_floating
+from minicnn_kernels.registry import only_numpy
 
 NAMES = {  # what an operation is called by those who call it
     "affine": "linear",
@@ -208,7 +209,7 @@ def _run(model: Module, shapes: list[tuple[int, ...]], dtype: Any) -> Trace:
     inputs = [Tensor(hollow((1, *shape), dtype)) for shape in shapes]
     found = Trace(model, inputs)
     handles = []
-    with _unchanged(model), enable_grad(), noting(found):
+    with _unchanged(model), enable_grad(), only_numpy(), noting(found):
         try:
             for module in model.modules():
                 handles.append(module.register_forward_pre_hook(found.enter))

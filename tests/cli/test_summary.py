@@ -50,7 +50,7 @@ def test_a_named_model(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     code, out, err = run(capsys, "vgg16")
     assert (code, err) == (0, "")
-    assert out.startswith("VGG for one input of 3x224x224")
+    assert out.startswith("VGG for one example of 3x224x224")
     assert "(3*3*128 + 1) * 256 = 295,168" in out
     assert "138,357,544 parameters" in out
 
@@ -100,7 +100,9 @@ def test_nothing_is_drawn_and_nothing_allocated(capsys, monkeypatch):
     (("vgg16", "--set", "num_class=3"), "num_class"),
     (("vgg16", "--set", "num_classes"), "--set is written as NAME=VALUE"),
     (("vgg16", "--depth", "-2"), "--depth must be at least 0"),
-    (("net.py",), "write net.py::NAME"),
+    (("VGG-16",), "did you mean vgg16"),
+    (("net.py",), "net.py: name a model in it, as net.py::model"),
+    (("net.py:model",), "as net.py::model"),
     (("net.py::models", "--size", "1x28x28"), "did you mean model?"),
     (("net.py::model",), "add --size 3x224x224"),
     (("net.py::model", "--size", "28"), "does not take an input of shape (28,)"),

@@ -10,7 +10,7 @@ from minicnn import models, nn, summary
 from minicnn.summaries.tables import COLUMNS, amount, page, sides
 
 TEXT = """\
-Sequential for one input of 1x9x10, in evaluation
+Sequential for one example of 1x9x10, in evaluation
 
 layer            output  window                 parameters  mult-adds  field  jump  results    saved   im2col
 0 Conv2d         4x5x11  3x2 s2x1 p1  (3*2*1 + 1) * 4 = 28     1.32 k    3x2   2x1    880 B    360 B  1.32 kB
@@ -128,5 +128,8 @@ def test_a_model_of_the_catalogue_fits_a_terminal():
 
 
 def test_a_model_without_rows_of_its_own():
-    assert "0 parameters" in summary(nn.ReLU(), (3,)).text(80)
+    lines = summary(nn.ReLU(), (3,)).text(80).splitlines()
+    assert lines[3].split() == ["ReLU", "3", "12", "B"]
+    assert lines[5] == "0 parameters, 0 B"
+    assert lines[7] == "12 B of results, 0 B saved for backward"
     assert minicnn.summary is summary

@@ -176,6 +176,12 @@ def test_inside_no_grad_the_same_is_found():
     assert found.root.children[0].kept > 0
 
 
+def test_no_kernel_is_compiled(monkeypatch):
+    monkeypatch.setattr("minicnn_kernels.registry.import_module", lambda name: pytest.fail(name))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 1), nn.Softmax(1), nn.Sigmoid())
+    assert trace(model, [(3, 70, 70)]).root.shape == (8, 66, 66)
+
+
 def test_several_inputs():
     class Two(nn.Module):
         def forward(self, a, b):
