@@ -70,7 +70,7 @@ class CifarResNet(nn.Module):
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.bn1(self.conv1(x), relu=True)
         return self.layer3(self.layer2(self.layer1(x)))
 
     def forward(self, x: Any) -> Any:

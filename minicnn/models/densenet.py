@@ -41,8 +41,8 @@ class DenseLayer(nn.Module):
 
     def new_features(self, x: Any) -> Any:
         """Return the channels that this layer adds."""
-        x = self.conv1(F.relu(self.norm1(x), inplace=True))
-        return self.conv2(F.relu(self.norm2(x), inplace=True))
+        x = self.conv1(self.norm1(x, relu=True))
+        return self.conv2(self.norm2(x, relu=True))
 
 
 def transition(channels: int) -> nn.Sequential:

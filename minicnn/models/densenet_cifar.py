@@ -30,7 +30,7 @@ class PlainLayer(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Return the input with `growth` more channels."""
-        return cat([x, self.dropout(self.conv(F.relu(self.norm(x), inplace=True)))], 1)
+        return cat([x, self.dropout(self.conv(self.norm(x, relu=True)))], 1)
 
 
 def transition(channels: int, out: int) -> nn.Sequential:

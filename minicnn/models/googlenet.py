@@ -52,7 +52,7 @@ class ConvBNReLU(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Convolve, normalise, rectify."""
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        return self.bn(self.conv(x), relu=True)
 
 
 class Inception(nn.Module):

@@ -1,11 +1,13 @@
 """The same networks made of PyTorch's layers, to compare with: their files run with torch instead.
 
 Our names are PyTorch's, so a file of this folder means the same when it imports them from there.
+Only what our batch norm computes in the same pass is written out: relu(bn(x) + add).
 Only this needs torch to be installed, and only when called.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -46,8 +48,25 @@ def load(file: str) -> ModuleType:
         module = ModuleType(name)
         sys.modules[name] = module  # where the next file's import finds it
         try:
-            exec(compile(text, path, "exec"), module.__dict__)
+            tree = ast.fix_missing_locations(_WrittenOut().visit(ast.parse(text)))
+            exec(compile(tree, path, "exec"), module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise
     return sys.modules[name]
+
+
+class _WrittenOut(ast.NodeTransformer):
+    """Write `bn(x, add=y, relu=True)` as `nn.functional.relu(bn(x) + y, inplace=True)`."""
+
+    def visit_Call(self, call: ast.Call) -> ast.expr:
+        self.generic_visit(call)
+        extras = {keyword.arg: keyword.value for keyword in call.keywords}
+        if not isinstance(extras.get("relu"), ast.Constant):
+            return call
+        call.keywords = [k for k in call.keywords if k.arg not in ("add", "relu")]
+        y = ast.BinOp(call, ast.Add(), extras["add"]) if "add" in extras else call
+        written = ast.parse("nn.functional.relu(y, inplace=True)", mode="eval").body
+        assert isinstance(written, ast.Call)
+        written.args = [y]
+        return written

@@ -10,7 +10,6 @@ from typing import Any
 
 from minicnn import nn
 from minicnn.models.catalogue import published
-from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import flatten
 
@@ -34,7 +33,7 @@ class PreActivation(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """Add what the block has learned to its input."""
-        active = F.relu(self.bn(x), inplace=True)
+        active = self.bn(x, relu=True)
         return self.residual(active) + (self.projection(active) if self.changes else x)
 
 
@@ -99,8 +98,7 @@ class PreActResNet(nn.Module):
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
-        x = self.bn(self.layer3(self.layer2(self.layer1(self.conv(x)))))
-        return F.relu(x, inplace=True)
+        return self.bn(self.layer3(self.layer2(self.layer1(self.conv(x)))), relu=True)
 
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""

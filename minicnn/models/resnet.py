@@ -11,7 +11,6 @@ from typing import Any
 
 from minicnn import nn
 from minicnn.models.catalogue import published
-from minicnn.nn import functional as F
 from minicnn.nn import init
 from minicnn.ops.shape import flatten
 
@@ -28,15 +27,7 @@ __all__ = [
 CHANNELS = (64, 128, 256, 512)  # of the stages conv2_x to conv5_x
 
 
-class Residual(nn.Module):
-    """y = relu(F(x) + x), or relu(F(x) + W x) where the shape changes."""
-
-    def forward(self, x: Any) -> Any:
-        """Add what the block has learned to its input."""
-        return F.relu(self.residual(x) + self.downsample(x), inplace=True)
-
-
-class Basic(Residual):
+class Basic(nn.Module):
     """3x3, 3x3, + shortcut."""
 
     expansion = 1
@@ -49,13 +40,13 @@ class Basic(Residual):
         self.bn2 = nn.BatchNorm2d(planes)
         self.downsample = shortcut(channels, planes, stride)
 
-    def residual(self, x: Any) -> Any:
-        """Return F(x)."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return self.bn2(self.conv2(x))
+    def forward(self, x: Any) -> Any:
+        """Return relu(F(x) + x), or relu(F(x) + W x) where the shape changes."""
+        y = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(y), add=self.downsample(x), relu=True)
 
 
-class Bottleneck(Residual):
+class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1, + shortcut.
 
     Deviation from the paper, as in PyTorch's weights: the stride is in the 3x3, so that no pixel is
@@ -75,11 +66,11 @@ class Bottleneck(Residual):
         self.bn3 = nn.BatchNorm2d(out)
         self.downsample = shortcut(channels, out, stride)
 
-    def residual(self, x: Any) -> Any:
-        """Return F(x)."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
-        return self.bn3(self.conv3(x))
+    def forward(self, x: Any) -> Any:
+        """Return relu(F(x) + x), or relu(F(x) + W x) where the shape changes."""
+        y = self.bn1(self.conv1(x), relu=True)
+        y = self.bn2(self.conv2(y), relu=True)
+        return self.bn3(self.conv3(y), add=self.downsample(x), relu=True)
 
 
 def shortcut(channels: int, out: int, stride: int) -> nn.Module:
@@ -125,7 +116,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(channels, num_classes)
         self.apply(_fill)
         for module in self.modules() if zero_init_residual else ():
-            if isinstance(module, Residual):
+            if isinstance(module, (Basic, Bottleneck)):
                 init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
         for module in self.modules() if stride_in_1x1 else ():
             if isinstance(module, Bottleneck):
@@ -133,7 +124,7 @@ class ResNet(nn.Module):
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        x = self.maxpool(self.bn1(self.conv1(x), relu=True))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def forward(self, x: Any) -> Any:

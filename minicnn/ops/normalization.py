@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import minicnn_kernels as kernels
-from minicnn.differentiable import Array, Gradients, differentiable
+from minicnn.differentiable import Array, Gradients, Spec, Thunk, differentiable
 from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import mean
 from minicnn.ops.shape import view_as
@@ -23,97 +23,175 @@ from minicnn.tensor import Tensor, values_of
 from minicnn_kernels import Moments
 
 Axes = tuple[int, ...]
+Shape = tuple[int, ...]
 
 
 @differentiable
 def normalize_groups(
     x: Array, gamma: Array, beta: Array, /, axes: Axes, eps: float, statistics: Moments,
-    centered: bool = True,
+    weights: Shape, centered: bool = True,
 ) -> Array:  # fmt: skip
     """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), mean and var over `axes`.
 
     mean and var are written to `statistics`, for the gradient and for running averages.  gamma and
-    beta have as many dimensions as x, and the same shape.  Without `centered` the mean is 0.
+    beta are seen in the shape `weights`, which broadcasts to x's.  Not `centered`, the mean is 0.
     """
-    return kernels.normalize(
-        x, gamma, beta, axes=axes, eps=eps, statistics=statistics, centered=centered
-    )
+    seen = gamma.reshape(weights), beta.reshape(weights)
+    return kernels.normalize(x, *seen, None, *statistics, axes=axes, eps=eps, centered=centered)
 
 
 @normalize_groups.gradient(saves="x gamma")
 def _(
     dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *,
-    axes: Axes, eps: float, statistics: Moments, centered: bool,
+    axes: Axes, eps: float, statistics: Moments, weights: Shape, centered: bool,
 ) -> Gradients:  # fmt: skip
-    if not isinstance(dy, Tensor):  # the formulas below, without their temporary arrays
-        fused = kernels.normalize_gradients(
-            dy, x, gamma, axes=axes, eps=eps, statistics=statistics, centered=centered
+    if isinstance(dy, Tensor):
+        return _differentiable_gradients(dy, x, gamma, beta, axes, eps, weights, centered)
+    seen = dy, x, gamma.reshape(weights), None, None
+    fused = kernels.normalize_gradients(*seen, *statistics, axes=axes, eps=eps, centered=centered)
+    return _thunks(fused, gamma, beta)
+
+
+@differentiable
+def normalize_relu(
+    x: Array, gamma: Array, beta: Array, add: Array, /, axes: Axes, eps: float,
+    statistics: Moments, weights: Shape,
+) -> Array:  # fmt: skip
+    """y = relu(gamma * x_hat + beta + add), the rest as in `normalize_groups`; add may be None."""
+    seen = gamma.reshape(weights), beta.reshape(weights)
+    return kernels.normalize(x, *seen, add, *statistics, axes=axes, eps=eps, relu=True)
+
+
+@normalize_relu.gradient(saves="y x gamma beta")
+def _(
+    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, add: Array, *,
+    axes: Axes, eps: float, statistics: Moments, weights: Shape,
+) -> Gradients:  # fmt: skip
+    if isinstance(dy, Tensor):
+        left = dy * (y != 0)
+        return (
+            *_differentiable_gradients(left, x, gamma, beta, axes, eps, weights, True),
+            lambda: left,
         )
-        return tuple(lambda gradient=gradient: gradient for gradient in fused)
+    again = beta.reshape(weights) if add is None else None  # y's sign can be computed again
+    seen = dy, x, gamma.reshape(weights), again, y
+    fused = kernels.normalize_gradients(*seen, *statistics, axes=axes, eps=eps)
+    return *_thunks(fused, gamma, beta), lambda: fused[3]
+
+
+def _differentiable_gradients(
+    dy: Any, x: Any, gamma: Any, beta: Any, axes: Axes, eps: float, weights: Shape, centered: bool
+) -> tuple[Thunk, Thunk, Thunk]:
+    """Return what the kernels compute, in formulas that have a gradient themselves."""
     distance = x - mean(x, axes, keepdim=True) if centered else x
     inv_std = (mean(distance * distance, axes, keepdim=True) + eps) ** -0.5
     x_hat = distance * inv_std
+    seen = view_as(gamma, weights)
 
     def dx() -> Any:
-        g = dy * gamma
+        g = dy * seen
         mean_g, mean_g_x_hat = (mean(v, axes, keepdim=True) for v in (g, g * x_hat))
         return ((g - mean_g if centered else g) - x_hat * mean_g_x_hat) * inv_std
 
-    return dx, lambda: unbroadcast(dy * x_hat, gamma), lambda: unbroadcast(dy, beta)
+    return (
+        dx,
+        lambda: view_as(unbroadcast(dy * x_hat, seen), gamma.shape),
+        lambda: view_as(unbroadcast(dy, seen), beta.shape),
+    )
+
+
+def _thunks(fused: tuple[Array, ...], gamma: Any, beta: Any) -> tuple[Thunk, ...]:
+    """Return dx, dgamma and dbeta as functions, each in the shape of what it belongs to."""
+    dx, dgamma, dbeta = fused[:3]
+    return lambda: dx, lambda: dgamma.reshape(gamma.shape), lambda: dbeta.reshape(beta.shape)
 
 
 def normalize(
     x: Any, gamma: Any, beta: Any, axes: Axes, eps: float, statistics: Moments | None = None,
-    centered: bool = True,
+    weights: Shape | None = None, centered: bool = True,
 ) -> Any:  # fmt: skip
-    """Normalise over `axes`; gamma and beta have x's number of dimensions, None means 1 and 0.
+    """Normalise over `axes`; gamma and beta, None for 1 and 0, are seen in the shape `weights`.
 
-    `statistics` from `kernels.no_moments` are filled, for who needs them.
+    `weights` has x's number of dimensions; None: they have such a shape.  `statistics` from
+    `kernels.no_moments` are filled, for who needs them.
     """
     if statistics is None:
         statistics = kernels.no_moments(values_of(x), axes)
-    gamma, beta = weights(x, gamma, beta)
-    return normalize_groups(x, gamma, beta, axes, eps, statistics, centered)
+    gamma, beta, weights = _weights(x, gamma, beta, weights)
+    return normalize_groups(x, gamma, beta, axes, eps, statistics, weights, centered)
 
 
-def weights(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
-    """Return gamma and beta, of the same shape, where None means 1 and 0."""
-    shape = next((v.shape for v in (gamma, beta) if v is not None), (1,) * x.ndim)
+def batch_normalize(
+    x: Any, gamma: Any, beta: Any, add: Any, relu: bool, axes: Axes, eps: float,
+    statistics: Moments,
+) -> Any:  # fmt: skip
+    """Normalise over `axes` with a weight for each channel, add a tensor or None, and rectify."""
+    weights = per_channel(x)
+    if relu:
+        gamma, beta, weights = _weights(x, gamma, beta, weights)
+        return normalize_relu(x, gamma, beta, add, axes, eps, statistics, weights)
+    y = normalize(x, gamma, beta, axes, eps, statistics, weights)
+    return y if add is None else y + add
+
+
+def _weights(x: Any, gamma: Any, beta: Any, weights: Shape | None) -> tuple[Any, Any, Shape]:
+    """Return gamma and beta, 1 and 0 in the place of None, and the shape to see them in."""
+    given = next((v.shape for v in (gamma, beta) if v is not None), None)
+    if given is None:
+        given = weights = (1,) * x.ndim
     return (
-        np.ones(shape, x.dtype) if gamma is None else gamma,
-        np.zeros(shape, x.dtype) if beta is None else beta,
+        np.ones(given, x.dtype) if gamma is None else gamma,
+        np.zeros(given, x.dtype) if beta is None else beta,
+        given if weights is None else weights,
     )
 
 
-def rescale(x: Any, gamma: Any, beta: Any, fixed: Moments, eps: float) -> Any:
-    """Normalise with fixed statistics; gamma and beta as in `normalize`."""
-    return rescale_groups(x, *weights(x, gamma, beta), fixed, eps)
+def rescale(
+    x: Any, gamma: Any, beta: Any, fixed: Moments, eps: float, weights: Shape | None = None,
+    add: Any = None, relu: bool = False,
+) -> Any:  # fmt: skip
+    """Normalise with fixed statistics, add, rectify; gamma and beta as in `normalize`."""
+    gamma, beta, weights = _weights(x, gamma, beta, weights)
+    return rescale_groups(x, gamma, beta, add, fixed, eps, weights, relu)
 
 
 @differentiable
 def rescale_groups(
-    x: Array, gamma: Array, beta: Array, /, statistics: Moments, eps: float
-) -> Array:
-    """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), with given mean and var."""
-    return kernels.rescale(x, gamma, beta, statistics=statistics, eps=eps)
+    x: Array, gamma: Array, beta: Array, add: Array, /, statistics: Moments, eps: float,
+    weights: Shape, relu: bool = False,
+) -> Array:  # fmt: skip
+    """y = gamma * x_hat + beta + add, x_hat = (x - mean) / sqrt(var + eps), with given moments.
+
+    With `relu` it is 0 where it would be negative; add may be None, and stand for 0.
+    """
+    seen = gamma.reshape(weights), beta.reshape(weights)
+    return kernels.rescale(x, *seen, add, *statistics, eps=eps, relu=relu)
 
 
-@rescale_groups.gradient(saves="x gamma")
+@rescale_groups.gradient(saves="y x gamma")
 def _(
-    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *, statistics: Moments, eps: float
-) -> Gradients:
+    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, add: Array, *,
+    statistics: Moments, eps: float, weights: Shape, relu: bool,
+) -> Gradients:  # fmt: skip
+    left = dy * (y != 0) if relu else dy
     one, zero = (np.full(gamma.shape, value, x.dtype) for value in (1, 0))
     only_scaled = statistics._replace(mean=np.zeros_like(statistics.mean))
+
+    def dgamma() -> Any:
+        x_hat = rescale_groups(x, one, zero, None, statistics, eps, weights)
+        return view_as(unbroadcast(left * x_hat, Spec(weights, x.dtype)), gamma.shape)
+
     return (
-        lambda: rescale_groups(dy, gamma, zero, only_scaled, eps),
-        lambda: unbroadcast(dy * rescale_groups(x, one, zero, statistics, eps), gamma),
-        lambda: unbroadcast(dy, beta),
+        lambda: rescale_groups(left, gamma, zero, None, only_scaled, eps, weights),
+        dgamma,
+        lambda: view_as(unbroadcast(left, Spec(weights, x.dtype)), beta.shape),
+        lambda: left,
     )
 
 
-def per_channel(v: Any, ndim: int) -> Any:
-    """See a vector (C,) as (1, C, 1, ...), so that it broadcasts over channels."""
-    return None if v is None else view_as(v, (1, v.shape[0], *[1] * (ndim - 2)))
+def per_channel(x: Any) -> Shape:
+    """Return (1, C, 1, ...), in which a vector (C,) broadcasts over the channels of x."""
+    return (1, x.shape[1], *[1] * (x.ndim - 2))
 
 
 # --- scaled only ----------------------------------------------------------------------------------

@@ -101,3 +101,12 @@ def test_files_are_executed_once_and_ours_are_left_alone(torch):
     assert issubclass(file.ConvBNReLU, torch.nn.Module)
     assert file.ConvBNReLU is in_torch.load("googlenet").ConvBNReLU
     assert sys.modules["minicnn.models.inception_v3"].nn is minicnn.nn
+
+
+def test_what_batch_norm_does_besides_is_written_out(torch):
+    """So PyTorch's side has plain layers, which its own tools know how to fuse."""
+    block = in_torch.create("resnet18").layer1[0].eval()
+    assert type(block.bn2) is torch.nn.BatchNorm2d
+    x = torch.randn(1, 64, 3, 3)
+    y = torch.relu(block.bn1(block.conv1(x)))
+    torch.testing.assert_close(block(x), torch.relu(block.bn2(block.conv2(y)) + x))

@@ -76,8 +76,11 @@ def test_a_block_adds_its_input(block, seeded):
     layer = block(4 * block.expansion, 4, 1, 1, 64)
     assert isinstance(layer.downsample, nn.Identity)
     x = minicnn.randn(2, 4 * block.expansion, 5, 4)
-    expected = np.maximum(layer.residual(x).array + x.array, 0)
-    np.testing.assert_array_equal(layer(x).array, expected)
+    layers = [layer.conv1, layer.bn1, nn.ReLU(), layer.conv2, layer.bn2]
+    if block is Bottleneck:
+        layers += [nn.ReLU(), layer.conv3, layer.bn3]
+    expected = np.maximum(nn.Sequential(*layers)(x).array + x.array, 0)
+    np.testing.assert_allclose(layer(x).array, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_first_weights(seeded):

@@ -28,6 +28,9 @@ EXACT = frozenset({"contract"})
 SUMS = frozenset({"contract", "reassoc", "nsz"})
 """Also add up in any order, as many values at once as the processor can."""
 
+ALIKE = frozenset[str]()
+"""Nothing: every operation is rounded, so that a function has the same result wherever it is."""
+
 KEPT_FOLDERS = 4
 
 
@@ -37,7 +40,7 @@ def jit(
     """Compile the decorated function at its first call with arguments of each type.
 
     Args:
-        fastmath: EXACT or SUMS.
+        fastmath: EXACT, SUMS or ALIKE.
         inline: for a small function that only other compiled ones call.
         keep: whether to keep compiled code on disk; needs a function that stands in a file.
     """

@@ -6,8 +6,13 @@ x is seen as it lies in memory, cut into pieces of one of three kinds:
 * columns (P, R, C): rows of neighbouring channels are added up, as in channels-last images;
 * rows (P, L): groups, with a weight for each place in the row, as in layer normalisation.
 
-Kernels find the sums of every run or column, NumPy puts those together to groups (the arrays are
-small), and then y = (x - center) * scale + shift with three numbers for each.
+Kernels find the sums of every run or column, a short one puts those together to groups, and then
+y = (x - center) * scale + shift with three numbers for each, rectified where that is asked for.
+
+The gradient needs to know where y was rectified.  y could tell, but x and dy are read anyway, and
+y is not: so the same three numbers decide again, in the same arithmetic.  If something was added to
+y before, to read that would cost as much as y; then the first pass reads y, and writes what is
+left of dy, the gradient of what was added.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.cpu.jit import SUMS, jit
+from minicnn_kernels.cpu.jit import ALIKE, SUMS, jit
 from minicnn_kernels.cpu.memory import lying_like, memory_order, without_gaps
 from minicnn_kernels.threads import parallel
 
@@ -52,19 +57,26 @@ class Pieces(NamedTuple):
     back: Axes
 
     @property
+    def columns(self) -> bool:
+        """Whether the pieces are columns."""
+        return self.kind == "columns"
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The shape of numbers that belong to pieces: (P,), or (P, C) for columns."""
-        return self.joined[::2] if self.kind == "columns" else self.joined[:1]
+        return self.joined[::2] if self.columns else self.joined[:1]
 
     def see(self, x: Array) -> Array:
         """See x, which lies in this order, as pieces."""
         return x.transpose(self.order).reshape(self.joined)
 
+    def places(self, shape: Axes) -> Array:
+        """Return where in an array of a shape that broadcasts to x each piece has its value."""
+        return _places(self.order, self.kept, shape)
+
     def number(self, v: Array, dtype: Any) -> Array:
         """Return v, which broadcasts to x, as one number for each piece."""
-        values = np.empty(self.kept, dtype)
-        values[...] = v.transpose(self.order)
-        return values.reshape(self.numbers)
+        return v.reshape(-1)[self.places(v.shape)].astype(dtype)
 
     def in_a_row(self, v: Array, dtype: Any) -> Array:
         """Return weights, which broadcast to x, in the order of a row."""
@@ -112,6 +124,12 @@ def _pieces(shape: Axes, order: Axes, weights: tuple[int, ...], axes: Axes) -> P
     return pieces("columns", rows, size // width, width)
 
 
+@lru_cache(maxsize=1024)
+def _places(order: Axes, kept: Axes, shape: Axes) -> Array:
+    places = np.arange(prod(shape)).reshape(shape).transpose(order)
+    return np.ascontiguousarray(np.broadcast_to(places, kept)).reshape(-1)
+
+
 def over(pieces: Array, kernel: Any, *others: Any) -> None:
     """Run kernel(begin, end, pieces, *others) on all threads."""
     grain = -(-GRAIN // prod(pieces.shape[1:]))
@@ -122,60 +140,99 @@ def over(pieces: Array, kernel: Any, *others: Any) -> None:
 
 
 def normalize(
-    x: Array, gamma: Array, beta: Array, *,
-    axes: Axes, eps: float, statistics: tuple[Array, Array], centered: bool = True,
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, var: Array, *,
+    axes: Axes, eps: float, centered: bool = True, relu: bool = False,
 ) -> Array:  # fmt: skip
-    """Return gamma * (x - mean) / sqrt(var + eps) + beta; write mean and var to `statistics`."""
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta + add; write mean and var."""
     x = without_gaps(x)
-    y = np.empty_like(x)
     pieces = pieces_of(x, gamma.shape, axes)
-    mean, var = (np.zeros(pieces.numbers) for _ in range(2))
+    sums = np.zeros((2, *pieces.numbers))
     if pieces.kind == "rows":
+        y = np.empty_like(x)
         weights = (pieces.in_a_row(v, x.dtype) for v in (gamma, beta))
-        over(pieces.see(x), normalize_rows, *weights, centered, eps, mean, var, pieces.see(y))
-        statistics[0][...], statistics[1][...] = pieces.spread(mean), pieces.spread(var)
+        over(pieces.see(x), normalize_rows, *weights, centered, eps, *sums, pieces.see(y))
+        mean[...], var[...] = (pieces.spread(v) for v in sums)
         return y
-    moments = column_moments if pieces.kind == "columns" else run_moments
-    over(pieces.see(x), moments, centered, mean, var)
-    put_together(pieces.spread(mean), pieces.spread(var), axes, statistics)
-    apply(x, pieces, y, statistics[0], gamma / np.sqrt(statistics[1] + eps), beta)
-    return y
-
-
-def put_together(mean: Array, var: Array, axes: Axes, statistics: tuple[Array, Array]) -> None:
-    """Write mean and variance of groups to `statistics`, from those of pieces of equal size.
-
-    var = mean of the pieces' variances + variance of the pieces' means
-    """
-    total_mean, total_var = statistics
-    if mean.shape == total_mean.shape:
-        total_mean[...], total_var[...] = mean, var
-        return
-    pieces = mean.size // total_mean.size
-    np.divide(mean.sum(axes, keepdims=True), pieces, out=total_mean)
-    var = var + np.square(mean - total_mean)
-    np.divide(var.sum(axes, keepdims=True), pieces, out=total_var)
+    over(pieces.see(x), column_moments if pieces.columns else run_moments, centered, sums)
+    put_together(sums.reshape(2, -1), pieces.places(mean.shape), mean.reshape(-1), var.reshape(-1))
+    return apply(x, pieces, gamma, beta, add, mean, var, eps, relu)
 
 
 def rescale(
-    x: Array, gamma: Array, beta: Array, *, statistics: tuple[Array, Array], eps: float
-) -> Array:
-    """Return gamma * (x - mean) / sqrt(var + eps) + beta with given statistics."""
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, var: Array, *,
+    eps: float, relu: bool = False,
+) -> Array:  # fmt: skip
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta + add with given statistics."""
     x = without_gaps(x)
-    y = np.empty_like(x)
-    mean, var = statistics
-    scale = gamma / np.sqrt(var + eps)
-    alike = np.broadcast_shapes(scale.shape, beta.shape, mean.shape)
+    alike = np.broadcast_shapes(gamma.shape, mean.shape)
     axes = tuple(i for i, n in enumerate(alike) if n == 1)
-    apply(x, pieces_of(x, alike, axes), y, mean, scale, beta)
+    return apply(x, pieces_of(x, alike, axes), gamma, beta, add, mean, var, eps, relu)
+
+
+def apply(
+    x: Array, pieces: Pieces, gamma: Array, beta: Array, add: Array | None, mean: Array,
+    var: Array, eps: float, relu: bool,
+) -> Array:  # fmt: skip
+    """Return the result, of moments that are known."""
+    y = np.empty_like(x)
+    numbers = numbers_of(x, pieces, gamma, beta, mean, var, eps)
+    seen = None if add is None else pieces.see(lying_like(add, x))
+    kernel = scale_columns if pieces.columns else scale_runs
+    over(pieces.see(x), kernel, seen, numbers, floor_of(x, relu), pieces.see(y))
     return y
 
 
-def apply(x: Array, pieces: Pieces, y: Array, center: Array, scale: Array, shift: Array) -> None:
-    """Write (x - center) * scale + shift to y."""
-    numbers = (pieces.number(v, x.dtype) for v in (center, scale, shift))
-    kernel = scale_columns if pieces.kind == "columns" else scale_runs
-    over(pieces.see(x), kernel, *numbers, pieces.see(y))
+def numbers_of(
+    x: Array, pieces: Pieces, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
+) -> Array:
+    """Return center, scale and shift of each piece, and room for two more numbers."""
+    numbers = np.empty((5, *pieces.numbers), x.dtype)
+    write_numbers(
+        mean.reshape(-1), var.reshape(-1), eps, pieces.places(mean.shape), gamma.reshape(-1),
+        beta.reshape(-1), pieces.places(gamma.shape), numbers.reshape(5, -1),
+    )  # fmt: skip
+    return numbers
+
+
+def floor_of(x: Array, relu: bool) -> Any:
+    """Return the least value of the result: NaN for none, as nothing is less than that."""
+    return x.dtype.type(0 if relu else np.nan)
+
+
+@jit()
+def put_together(pieces: Array, group: Array, mean: Array, var: Array) -> None:
+    """Write mean and variance of groups, from those of pieces of equal size.
+
+    var = mean of the pieces' variances + variance of the pieces' means
+    """
+    mean[:] = 0
+    var[:] = 0
+    for p in range(group.size):
+        mean[group[p]] += pieces[0, p]
+    mean /= group.size // mean.size
+    for p in range(group.size):
+        distance = pieces[0, p] - mean[group[p]]
+        var[group[p]] += pieces[1, p] + distance * distance
+    var /= group.size // mean.size
+
+
+@jit()
+def write_numbers(
+    mean: Array, var: Array, eps: float, group: Array, gamma: Array, beta: Array, weight: Array,
+    numbers: Array,
+) -> None:  # fmt: skip
+    """Write center, scale and shift of each piece, which has a group and a weight."""
+    inv_std = 1 / np.sqrt(var + eps)
+    for p in range(group.size):
+        numbers[0, p] = mean[group[p]]
+        numbers[1, p] = gamma[weight[p]] * inv_std[group[p]]
+        numbers[2, p] = beta[weight[p]]
+
+
+@jit(ALIKE)
+def scaled(x: float, center: float, scale: float, shift: float) -> float:
+    """Return a value of the result, to the last bit the same wherever it is computed."""
+    return (x - center) * scale + shift
 
 
 @jit(SUMS)
@@ -206,16 +263,18 @@ def moments_of(x: Array, centered: bool) -> tuple[float, float]:
 
 
 @jit(SUMS)
-def run_moments(begin: int, end: int, x: Array, centered: bool, mean: Array, var: Array) -> None:
+def run_moments(begin: int, end: int, x: Array, centered: bool, sums: Array) -> None:
     """Write mean and variance of each run x[p]."""
+    mean, var = sums
     for p in range(begin, end):
         mean[p], total = moments_of(x[p], centered)
         var[p] = total / x.shape[1]
 
 
 @jit(SUMS)
-def column_moments(begin: int, end: int, x: Array, centered: bool, mean: Array, var: Array) -> None:
+def column_moments(begin: int, end: int, x: Array, centered: bool, sums: Array) -> None:
     """Write mean and variance of each column of each x[p], as `moments_of` finds them."""
+    mean, var = sums
     rows, columns = x.shape[1:]
     center, rest = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
     squares = np.empty(columns, x.dtype)
@@ -226,12 +285,15 @@ def column_moments(begin: int, end: int, x: Array, centered: bool, mean: Array, 
             center[:] = 0
             rest[:] = 0
             squares[:] = 0
-            if centered:
+            if centered and start == 0:
                 for i in range(count):
                     for c in range(columns):
                         center[c] += chunk[i, c]
                 for c in range(columns):
                     center[c] /= x.dtype.type(count)
+            elif centered:  # what has been seen will be near enough
+                for c in range(columns):
+                    center[c] = mean[p, c]
             for i in range(count):
                 for c in range(columns):
                     distance = chunk[i, c] - center[c]
@@ -250,27 +312,33 @@ def column_moments(begin: int, end: int, x: Array, centered: bool, mean: Array, 
 
 @jit()
 def scale_runs(
-    begin: int, end: int, x: Array, center: Array, scale: Array, shift: Array, y: Array
+    begin: int, end: int, x: Array, add: Array | None, numbers: Array, floor: float, y: Array
 ) -> None:
-    """Write y[p] = (x[p] - center[p]) * scale[p] + shift[p]."""
+    """Write y[p] = (x[p] - center[p]) * scale[p] + shift[p] + add[p], and no less than floor."""
     for p in range(begin, end):
         source, target = x[p], y[p]
-        m, a, b = center[p], scale[p], shift[p]
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
         for i in range(source.size):
-            target[i] = (source[i] - m) * a + b
+            value = scaled(source[i], m, a, b)
+            if add is not None:
+                value += add[p, i]
+            target[i] = floor if value < floor else value
 
 
 @jit()
 def scale_columns(
-    begin: int, end: int, x: Array, center: Array, scale: Array, shift: Array, y: Array
+    begin: int, end: int, x: Array, add: Array | None, numbers: Array, floor: float, y: Array
 ) -> None:
-    """Write y[p,i,c] = (x[p,i,c] - center[p,c]) * scale[p,c] + shift[p,c]."""
+    """Write y[p,i] = (x[p,i] - center[p]) * scale[p] + shift[p] + add[p,i], no less than floor."""
     for p in range(begin, end):
-        m, a, b = center[p], scale[p], shift[p]
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
         for i in range(x.shape[1]):
             source, target = x[p, i], y[p, i]
             for c in range(source.size):
-                target[c] = (source[c] - m[c]) * a[c] + b[c]
+                value = scaled(source[c], m[c], a[c], b[c])
+                if add is not None:
+                    value += add[p, i, c]
+                target[c] = floor if value < floor else value
 
 
 @jit()
@@ -292,111 +360,171 @@ def normalize_rows(
 
 
 def normalize_gradients(
-    dy: Array, x: Array, gamma: Array, *,
-    axes: Axes, eps: float, statistics: tuple[Array, Array], centered: bool = True,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Return dx, dgamma and dbeta of `normalize`, which has filled `statistics`.
+    dy: Array, x: Array, gamma: Array, beta: Array | None, y: Array | None, mean: Array,
+    var: Array, *, axes: Axes, eps: float, centered: bool = True,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return dx, dgamma, dbeta and dadd of `normalize`, which has filled mean and var.
 
     With g = dy * gamma and x_hat = (x - mean) / sqrt(var + eps)
         dx = (g - mean(g) - x_hat * mean(g * x_hat)) / sqrt(var + eps)
-    is three terms with numbers of pieces: scale * dy + slope * (x - mean) + shift.
+    is three terms with numbers of pieces: scale * dy + slope * (x - mean) + offset.
     """
     x = without_gaps(x)
     dy = lying_like(dy, x)
     dx = np.empty_like(x)
-    mean, inv_std = statistics[0], 1 / np.sqrt(statistics[1] + eps)
     pieces = pieces_of(x, gamma.shape, axes)
-    seen = [pieces.see(v) for v in (x, dy, dx)]
+    seen_x, seen_dy, seen_dx = seen = tuple(pieces.see(v) for v in (x, dy, dx))
     if pieces.kind == "rows":
-        blocks = -(-len(seen[0]) // ROWS)
-        dgamma, dbeta = (np.empty((blocks, pieces.joined[1]), x.dtype) for _ in range(2))
-        numbers = (pieces.number(v, x.dtype) for v in (mean, inv_std))
-        parallel(
-            row_gradients, blocks, *seen, pieces.in_a_row(gamma, x.dtype), *numbers, centered,
-            dgamma, dbeta, grain=-(-GRAIN // (ROWS * pieces.joined[1])),
-        )  # fmt: skip
-        return dx, pieces.out_of_rows(dgamma, gamma), pieces.out_of_rows(dbeta, gamma)
-    columns = pieces.kind == "columns"
-    center = pieces.number(mean, x.dtype)
-    sum_dy, sum_dy_x = (np.zeros(pieces.numbers) for _ in range(2))
-    over(seen[0], column_products if columns else run_products, seen[1], center, sum_dy, sum_dy_x)
-    by_1 = pieces.spread(sum_dy)
-    by_x = pieces.spread(sum_dy_x) + by_1 * (mean.astype(x.dtype) - mean)  # what rounding has lost
-    alike = tuple(i for i in range(x.ndim) if gamma.shape[i] == 1)
-    dbeta = by_1.sum(alike, keepdims=True)
-    dgamma = (by_x * inv_std).sum(alike, keepdims=True)
-    count = prod(x.shape[i] for i in axes)
-    mean_g, mean_g_x = ((v * gamma).sum(axes, keepdims=True) / count for v in (by_1, by_x))
-    terms = gamma * inv_std, -mean_g_x * inv_std**3, -mean_g * inv_std * centered
-    numbers = (pieces.number(v, x.dtype) for v in terms)
-    over(seen[0], combine_columns if columns else combine_runs, seen[1], center, *numbers, seen[2])
-    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+        return dx, *gradients_of_rows(pieces, seen, gamma, mean, var, eps, centered), None
+    shift = gamma if beta is None else beta  # only asked for where y was rectified
+    numbers = numbers_of(x, pieces, gamma, shift, mean, var, eps)
+    floor, seen_y, dadd, seen_dadd = floor_of(x, beta is not None), None, None, None
+    if y is not None and beta is None:
+        dadd = np.empty_like(x)
+        seen_y, seen_dadd = pieces.see(lying_like(y, x)), pieces.see(dadd)
+    sums = np.zeros((2, *pieces.numbers))
+    kernel = column_products if pieces.columns else run_products
+    over(seen_x, kernel, seen_dy, seen_y, numbers, floor, sums, seen_dadd)
+    dgamma, dbeta = (np.empty(gamma.shape, x.dtype) for _ in range(2))
+    write_terms(
+        sums.reshape(2, -1), prod(x.shape[i] for i in axes), centered, mean.reshape(-1),
+        var.reshape(-1), eps, pieces.places(mean.shape), gamma.reshape(-1),
+        pieces.places(gamma.shape), dgamma.reshape(-1), dbeta.reshape(-1), numbers.reshape(5, -1),
+    )  # fmt: skip
+    left = seen_dy if seen_dadd is None else seen_dadd
+    over(seen_x, combine_columns if pieces.columns else combine_runs, left, numbers, floor, seen_dx)
+    return dx, dgamma, dbeta, dadd
+
+
+def gradients_of_rows(
+    pieces: Pieces, seen: tuple[Array, ...], gamma: Array, mean: Array, var: Array, eps: float,
+    centered: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Write dx of x, dy and dx, which are seen as rows; return dgamma and dbeta."""
+    rows, columns = pieces.joined
+    blocks, dtype = -(-rows // ROWS), seen[0].dtype
+    dgamma, dbeta = (np.empty((blocks, columns), dtype) for _ in range(2))
+    numbers = (pieces.number(v, dtype) for v in (mean, 1 / np.sqrt(var + eps)))
+    parallel(
+        row_gradients, blocks, *seen, pieces.in_a_row(gamma, dtype), *numbers, centered, dgamma,
+        dbeta, grain=-(-GRAIN // (ROWS * columns)),
+    )  # fmt: skip
+    return pieces.out_of_rows(dgamma, gamma), pieces.out_of_rows(dbeta, gamma)
+
+
+@jit()
+def write_terms(
+    sums: Array, count: int, centered: bool, mean: Array, var: Array, eps: float, group: Array,
+    gamma: Array, weight: Array, dgamma: Array, dbeta: Array, numbers: Array,
+) -> None:  # fmt: skip
+    """Write dgamma and dbeta, and slope and offset of each piece, of the sums over pieces."""
+    of_weights, of_groups = np.zeros((2, gamma.size)), np.zeros((2, mean.size))
+    inv_std = 1 / np.sqrt(var + eps)
+    for p in range(group.size):
+        k, w = group[p], weight[p]
+        by_1 = sums[0, p]
+        by_x = sums[1, p] + by_1 * (numbers[0, p] - mean[k])  # what rounding has lost
+        of_weights[0, w] += by_x * inv_std[k]
+        of_weights[1, w] += by_1
+        of_groups[0, k] += by_x * gamma[w]
+        of_groups[1, k] += by_1 * gamma[w]
+    for w in range(gamma.size):
+        dgamma[w], dbeta[w] = of_weights[0, w], of_weights[1, w]
+    for k in range(mean.size):
+        of_groups[0, k] *= -(inv_std[k] ** 3) / count
+        of_groups[1, k] *= -inv_std[k] / count if centered else 0.0
+    for p in range(group.size):
+        numbers[3, p], numbers[4, p] = of_groups[0, group[p]], of_groups[1, group[p]]
 
 
 @jit(SUMS)
 def run_products(
-    begin: int, end: int, x: Array, dy: Array, center: Array, sum_dy: Array, sum_dy_x: Array
-) -> None:
-    """Write the sums of dy and of dy * (x - center) over each run."""
+    begin: int, end: int, x: Array, dy: Array, y: Array | None, numbers: Array, floor: float,
+    sums: Array, left: Array | None,
+) -> None:  # fmt: skip
+    """Write the sums of dy and of dy * (x - center) over each run, where y was not rectified."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     for p in range(begin, end):
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
         for start in range(0, x.shape[1], CHUNK):
             values, slopes = x[p, start : start + CHUNK], dy[p, start : start + CHUNK]
-            m = center[p]
-            by_1 = by_x = x.dtype.type(0)
+            by_1 = by_x = zero
             for i in range(values.size):
-                by_1 += slopes[i]
-                by_x += slopes[i] * (values[i] - m)
-            sum_dy[p] += by_1
-            sum_dy_x[p] += by_x
+                if y is None:
+                    passes = zero if scaled(values[i], m, a, b) <= floor else one
+                else:
+                    passes = zero if y[p, start + i] == zero else one
+                slope = slopes[i] * passes
+                if left is not None:
+                    left[p, start + i] = slope
+                by_1 += slope
+                by_x += slope * (values[i] - m)
+            sums[0, p] += by_1
+            sums[1, p] += by_x
 
 
 @jit(SUMS)
 def column_products(
-    begin: int, end: int, x: Array, dy: Array, center: Array, sum_dy: Array, sum_dy_x: Array
-) -> None:
-    """Write the sums of dy and of dy * (x - center) over each column."""
+    begin: int, end: int, x: Array, dy: Array, y: Array | None, numbers: Array, floor: float,
+    sums: Array, left: Array | None,
+) -> None:  # fmt: skip
+    """Write the sums of dy and of dy * (x - center) over each column, as `run_products`."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     rows, columns = x.shape[1:]
     by_1, by_x = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
     for p in range(begin, end):
-        m = center[p]
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
         for start in range(0, rows, ROWS):
             by_1[:] = 0
             by_x[:] = 0
             for i in range(start, min(rows, start + ROWS)):
                 values, slopes = x[p, i], dy[p, i]
                 for c in range(columns):
-                    by_1[c] += slopes[c]
-                    by_x[c] += slopes[c] * (values[c] - m[c])
+                    if y is None:
+                        passes = zero if scaled(values[c], m[c], a[c], b[c]) <= floor else one
+                    else:
+                        passes = zero if y[p, i, c] == zero else one
+                    slope = slopes[c] * passes
+                    if left is not None:
+                        left[p, i, c] = slope
+                    by_1[c] += slope
+                    by_x[c] += slope * (values[c] - m[c])
             for c in range(columns):
-                sum_dy[p, c] += by_1[c]
-                sum_dy_x[p, c] += by_x[c]
+                sums[0, p, c] += by_1[c]
+                sums[1, p, c] += by_x[c]
 
 
 @jit()
 def combine_runs(
-    begin: int, end: int, x: Array, dy: Array, center: Array, scale: Array, slope: Array,
-    shift: Array, dx: Array,
-) -> None:  # fmt: skip
-    """Write dx[p] = scale[p] * dy[p] + slope[p] * (x[p] - center[p]) + shift[p]."""
+    begin: int, end: int, x: Array, dy: Array, numbers: Array, floor: float, dx: Array
+) -> None:
+    """Write dx[p] = scale[p] * dy[p] + slope[p] * (x[p] - center[p]) + offset[p]."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     for p in range(begin, end):
         values, slopes, target = x[p], dy[p], dx[p]
-        m, a, b, c = center[p], scale[p], slope[p], shift[p]
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
+        slope, offset = numbers[3, p], numbers[4, p]
         for i in range(values.size):
-            target[i] = a * slopes[i] + (b * (values[i] - m) + c)
+            passes = zero if scaled(values[i], m, a, b) <= floor else one
+            target[i] = a * (slopes[i] * passes) + (slope * (values[i] - m) + offset)
 
 
 @jit()
 def combine_columns(
-    begin: int, end: int, x: Array, dy: Array, center: Array, scale: Array, slope: Array,
-    shift: Array, dx: Array,
-) -> None:  # fmt: skip
-    """Write dx[p,i] = scale[p] * dy[p,i] + slope[p] * (x[p,i] - center[p]) + shift[p]."""
+    begin: int, end: int, x: Array, dy: Array, numbers: Array, floor: float, dx: Array
+) -> None:
+    """Write dx[p,i] = scale[p] * dy[p,i] + slope[p] * (x[p,i] - center[p]) + offset[p]."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     for p in range(begin, end):
-        m, a, b, c = center[p], scale[p], slope[p], shift[p]
+        m, a, b = numbers[0, p], numbers[1, p], numbers[2, p]
+        slope, offset = numbers[3, p], numbers[4, p]
         for i in range(x.shape[1]):
             values, slopes, target = x[p, i], dy[p, i], dx[p, i]
-            for j in range(values.size):
-                target[j] = a[j] * slopes[j] + (b[j] * (values[j] - m[j]) + c[j])
+            for c in range(values.size):
+                passes = zero if scaled(values[c], m[c], a[c], b[c]) <= floor else one
+                target[c] = a[c] * (slopes[c] * passes) + (
+                    slope[c] * (values[c] - m[c]) + offset[c]
+                )
 
 
 @jit(SUMS)

@@ -39,7 +39,7 @@ class Moments(NamedTuple):
 def no_moments(x: Array, axes: Axes) -> Moments:
     """Make room for mean and variance over `axes`, which `normalize` will fill."""
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    return Moments(*(np.zeros_like(x, shape=shape, dtype=np.float64) for _ in range(2)))
+    return Moments(*np.zeros_like(x, shape=(2, *shape), dtype=np.float64, order="C"))
 
 
 def _blocks_cost(x: Array, *others: Array, **settings: Any) -> float:
@@ -54,56 +54,90 @@ def _compiled_serves(x: Array, *others: Array, **settings: Any) -> bool:
     return x.dtype in (np.float32, np.float64) and x.size > 0
 
 
-for _kernel, _formula in {
-    normalize: "Return gamma * (x - mean) / sqrt(var + eps) + beta in two passes.",
-    normalize_gradients: "Return dx, dgamma and dbeta of `normalize` in two passes.",
-    rescale: "Return gamma * (x - mean) / sqrt(var + eps) + beta in one pass.",
-}.items():
+def _normalize_serves(
+    x: Array, gamma: Array, beta: Array, add: Array | None, *moments: Array,
+    axes: Axes, relu: bool = False, **settings: Any,
+) -> bool:  # fmt: skip
+    return _compiled_serves(x) and (_repeats(gamma, axes) or (add is None and not relu))
+
+
+def _gradients_serve(
+    dy: Array, x: Array, gamma: Array, beta: Array | None, y: Array | None, *moments: Array,
+    axes: Axes, **settings: Any,
+) -> bool:  # fmt: skip
+    return _compiled_serves(x) and (_repeats(gamma, axes) or y is None)
+
+
+def _repeats(gamma: Array, axes: Axes) -> bool:
+    """Say whether the values of a group share their weight, as in batch normalisation."""
+    return all(gamma.shape[i] == 1 for i in axes)
+
+
+for _kernel, _serves, _formula in (
+    (normalize, _normalize_serves,
+     "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in two passes."),
+    (normalize_gradients, _gradients_serve,
+     "Return dx, dgamma, dbeta and dadd of `normalize` in two passes."),
+    (rescale, _compiled_serves,
+     "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in one pass."),
+):  # fmt: skip
     _kernel.compiled(
-        "compiled", f"normalization.{_kernel.name}", _formula,
-        cost=_compiled_cost, serves=_compiled_serves,
-    )  # fmt: skip
+        "compiled", f"normalization.{_kernel.name}", _formula, cost=_compiled_cost, serves=_serves
+    )
 
 
 @normalize.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
 def normalize_in_blocks(
-    x: Array, gamma: Array, beta: Array, *,
-    axes: Axes, eps: float, statistics: Moments, centered: bool = True,
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, var: Array, *,
+    axes: Axes, eps: float, centered: bool = True, relu: bool = False,
 ) -> Array:  # fmt: skip
-    """Return gamma * (x - mean) / sqrt(var + eps) + beta; write mean and var to `statistics`.
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta + add; write mean and var.
 
     mean = sum_i x[i] / M;  var = sum_i (x[i] - mean)^2 / M.  Without `centered` the mean is 0.
+    mean and var lie in float64 in the order of their indices.  `add` has x's shape, or is None.
+    With `relu` the result is 0 where it would be negative.
     """
     y, count = np.empty_like(x), _count(x, axes)
-    for part, out, mean, var, weight, shift in _blocks(x, y, *statistics, gamma, beta, fixed=axes):
-        mean[...] = _sum_of_products(axes, part) / count if centered else 0
-        np.subtract(part, mean.astype(x.dtype), out=out)
-        var[...] = _sum_of_products(axes, out, out) / count
-        for factor in _factors(weight, _inv_std(var, eps, x), part):
+    others = (y, mean, var, gamma, beta) if add is None else (y, mean, var, gamma, beta, add)
+    for part, out, center, spread, weight, shift, *more in _blocks(x, *others, fixed=axes):
+        center[...] = _sum_of_products(axes, part) / count if centered else 0
+        np.subtract(part, center.astype(x.dtype), out=out)
+        spread[...] = _sum_of_products(axes, out, out) / count
+        for factor in _factors(weight, _inv_std(spread, eps, x), part):
             out *= factor
-        out += shift
+        for term in (shift, *more):
+            out += term
+        if relu:
+            np.maximum(out, 0, out=out)
     return y
 
 
 @normalize_gradients.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
 def gradients_in_blocks(
-    dy: Array, x: Array, gamma: Array, *,
-    axes: Axes, eps: float, statistics: Moments, centered: bool = True,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Return dx, dgamma and dbeta of `normalize`, which has filled `statistics`.
+    dy: Array, x: Array, gamma: Array, beta: Array | None, y: Array | None, mean: Array,
+    var: Array, *, axes: Axes, eps: float, centered: bool = True,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return dx, dgamma, dbeta and dadd of `normalize`, which has filled mean and var.
 
     dgamma = sum dy * x_hat;  dbeta = sum dy
     dx = (g - mean(g) - x_hat * mean(g * x_hat)) / sqrt(var + eps) with g = dy * gamma
+
+    y, if it was rectified, says where nothing of dy arrives.  beta says that it could also be
+    computed again, as nothing was added; then, and without y, dadd is None.
     """
+    dadd = None
+    if y is not None:
+        dy = dy * (y != 0)
+        dadd = dy if beta is None else None
     repeated = tuple(i for i in range(x.ndim) if gamma.shape[i] == 1)  # along these gamma is
     common = tuple(i for i in axes if i in repeated)  # summed over for gamma and for groups alike
     dx, count = np.empty_like(x), _count(x, axes)
     dgamma, dbeta = (np.zeros_like(gamma, dtype=np.float64) for _ in range(2))
-    for part, g, out, mean, var, weight, by_x, by_1 in _blocks(
-        x, dy, dx, *statistics, gamma, dgamma, dbeta, fixed=axes
+    for part, g, out, center, spread, weight, by_x, by_1 in _blocks(
+        x, dy, dx, mean, var, gamma, dgamma, dbeta, fixed=axes
     ):
-        inv_std = _inv_std(var, eps, x)
-        np.subtract(part, mean.astype(x.dtype), out=out)
+        inv_std = _inv_std(spread, eps, x)
+        np.subtract(part, center.astype(x.dtype), out=out)
         sum_dy, sum_dy_x = _sum_of_products(common, g), _sum_of_products(common, g, out)
         by_1 += _sum_of_products(repeated, sum_dy)
         by_x += _sum_of_products(repeated, sum_dy_x, inv_std)
@@ -117,18 +151,21 @@ def gradients_in_blocks(
         np.subtract(scaled, out, out=out)
         if centered:
             out -= mean_g * inv_std
-    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    return dx, dgamma.astype(x.dtype), dbeta.astype(x.dtype), dadd
 
 
 @rescale.algorithm("broadcast", devices=BOTH, cost=_blocks_cost)
 def rescale_by_broadcasting(
-    x: Array, gamma: Array, beta: Array, *, statistics: Moments, eps: float
-) -> Array:
-    """Return gamma * (x - mean) / sqrt(var + eps) + beta with given statistics."""
-    y: Array = x - statistics.mean.astype(x.dtype)
-    y *= gamma * _inv_std(statistics.var, eps, x)
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, var: Array, *,
+    eps: float, relu: bool = False,
+) -> Array:  # fmt: skip
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta + add with given statistics."""
+    y: Array = x - mean.astype(x.dtype)
+    y *= gamma * _inv_std(var, eps, x)
     y += beta
-    return y
+    if add is not None:
+        y += add
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def _inv_std(var: Array, eps: float, x: Array) -> Array:

@@ -31,6 +31,9 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    add: Any = None,
+    relu: bool = False,
 ) -> Any:
     """Normalise each channel, with the batch's statistics in training, else with the running ones.
 
@@ -38,8 +41,15 @@ def batch_norm(
 
     In training running_mean and running_var move towards the batch's mean and unbiased variance,
     in place: r = (1 - momentum) r + momentum b.
-    Shapes: input (N, C, ...), all others (C).
+    What follows in most networks is computed in the same pass over memory: `add`, a shortcut, is
+    added, and with `relu` max(y, 0) is the result.  PyTorch does not have these two arguments.
+    Shapes: input and add (N, C, ...), all others (C).
     Paper: Ioffe, Szegedy 2015.
+
+    >>> import minicnn
+    >>> x = minicnn.tensor([[1.0], [3.0]])
+    >>> batch_norm(x, None, None, training=True, eps=1e-9, add=x, relu=True).tolist()
+    [[0.0], [4.0]]
 
     Raises:
         ShapeError: a size does not fit, or in training a channel has only one value.
@@ -48,14 +58,16 @@ def batch_norm(
     _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
     if eps < 0 or (training and eps == 0):
         raise ArgumentError(f"batch_norm: eps must be positive, got {eps}")
-    gamma, beta = (per_channel(v, input.ndim) for v in (weight, bias))
+    if add is not None and add.shape != input.shape:
+        raise ShapeError(f"batch_norm: add must have input's shape {input.shape}, got {add.shape}")
     if not training:
         fixed = _running_statistics("batch_norm", input, running_mean, running_var)
-        return normalization.rescale(input, gamma, beta, fixed, eps)
+        weights = per_channel(input)
+        return normalization.rescale(input, weight, bias, fixed, eps, weights, add, relu)
     axes = (0, *range(2, input.ndim))
     count = _more_than_one("batch_norm", input, axes)
     statistics = no_moments(values_of(input), axes)
-    y = normalization.normalize(input, gamma, beta, axes, eps, statistics)
+    y = normalization.batch_normalize(input, weight, bias, add, relu, axes, eps, statistics)
     if running_mean is not None and count:
         _move(running_mean, statistics.mean, momentum)
         _move(running_var, statistics.var * (count / (count - 1)), momentum)
@@ -86,14 +98,14 @@ def instance_norm(
         ArgumentError: there are no running statistics to use.
     """
     _check_channels("instance_norm", input, running_mean, running_var, weight, bias)
-    gamma, beta = (per_channel(v, input.ndim) for v in (weight, bias))
+    weights = per_channel(input)
     if not use_input_stats:
         fixed = _running_statistics("instance_norm", input, running_mean, running_var)
-        return normalization.rescale(input, gamma, beta, fixed, eps)
+        return normalization.rescale(input, weight, bias, fixed, eps, weights)
     axes = tuple(range(2, input.ndim))
     count = _more_than_one("instance_norm", input, axes)
     statistics = no_moments(values_of(input), axes)
-    y = normalization.normalize(input, gamma, beta, axes, eps, statistics)
+    y = normalization.normalize(input, weight, bias, axes, eps, statistics, weights)
     if running_mean is not None and count and len(input):
         _move(running_mean, statistics.mean.mean(axis=0), momentum)
         _move(running_var, statistics.var.mean(axis=0) * (count / (count - 1)), momentum)
@@ -118,8 +130,9 @@ def layer_norm(
         ShapeError: a size does not fit.
     """
     axes = _last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
-    gamma, beta = (_leading_ones(v, input.ndim) for v in (weight, bias))
-    return normalization.normalize(input, gamma, beta, axes, eps)
+    return normalization.normalize(
+        input, weight, bias, axes, eps, weights=_leading_ones(input, axes)
+    )
 
 
 def rms_norm(
@@ -138,8 +151,9 @@ def rms_norm(
     """
     axes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    gamma = _leading_ones(weight, input.ndim)
-    return normalization.normalize(input, gamma, None, axes, eps, centered=False)
+    return normalization.normalize(
+        input, weight, None, axes, eps, weights=_leading_ones(input, axes), centered=False
+    )
 
 
 def group_norm(
@@ -162,10 +176,8 @@ def group_norm(
     group = (num_groups, channels // num_groups)
     _more_than_one("group_norm", input, (0, 1, *range(2, input.ndim)), num_groups)
     grouped = view_as(input, (len(input), *group, *sides))
-    gamma, beta = (
-        None if v is None else view_as(v, (1, *group, *[1] * len(sides))) for v in (weight, bias)
-    )
-    y = normalization.normalize(grouped, gamma, beta, tuple(range(2, grouped.ndim)), eps)
+    axes, weights = tuple(range(2, grouped.ndim)), (1, *group, *[1] * len(sides))
+    y = normalization.normalize(grouped, weight, bias, axes, eps, weights=weights)
     return view_as(y, input.shape)
 
 
@@ -236,7 +248,7 @@ def _running_statistics(op: str, input: Any, mean: Any, var: Any) -> Moments:
     if mean is None:
         raise ArgumentError(f"{op}: needs running_mean and running_var unless it uses the input's")
     arrays = (values_of(v).astype(input.dtype, copy=False) for v in (mean, var))
-    return Moments(*(per_channel(array, input.ndim) for array in arrays))
+    return Moments(*(array.reshape(per_channel(input)) for array in arrays))
 
 
 def _move(running: Any, now: Array, momentum: float) -> None:
@@ -260,5 +272,5 @@ def _last_axes(op: str, input: Any, shape: Sequence[int], **weights: Any) -> tup
     return tuple(range(input.ndim - len(shape), input.ndim))
 
 
-def _leading_ones(v: Any, ndim: int) -> Any:
-    return None if v is None else view_as(v, (*[1] * (ndim - v.ndim), *v.shape))
+def _leading_ones(input: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return (*[1] * axes[0], *input.shape[axes[0] :])

@@ -105,15 +105,15 @@ class _BatchNorm(_RunningNorm):
             num_features, eps, momentum, affine, track_running_stats, bias, device, dtype
         )
 
-    def forward(self, x: Any) -> Any:
-        """Normalise each channel."""
+    def forward(self, x: Any, *, add: Any = None, relu: bool = False) -> Any:
+        """Normalise each channel, add a tensor of x's shape, and rectify, in one pass."""
         self._check_dimensions(x)
         counted = self.training and self.num_batches_tracked is not None
         batches = self.num_batches_tracked.item() + 1 if counted else 1
         momentum = 1 / batches if self.momentum is None else self.momentum
         y = F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training or self.running_mean is None, momentum, self.eps,
+            self.training or self.running_mean is None, momentum, self.eps, add=add, relu=relu,
         )  # fmt: skip
         if counted:
             self.num_batches_tracked.copy_(batches)

@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn.backprop import no_grad
 from minicnn.errors import ArgumentError
+from minicnn.nn import functional as F
 from minicnn.nn.layers.convolution import Conv1d, Conv2d, Conv3d
 from minicnn.nn.layers.linear import Identity, Linear
 from minicnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -34,7 +35,7 @@ def fuse_all_bn_eval(model: Module, *inputs: Any) -> Module:
     >>> fuse_all_bn_eval(model, minicnn.rand(1, 1, 4, 4))
     Sequential(
       (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
-      (1): Identity()
+      (1): Rest()
       (2): ReLU()
     )
 
@@ -63,7 +64,7 @@ def fuse_all_bn_eval(model: Module, *inputs: Any) -> Module:
     for layer, bn in pairs:
         if calls[layer] == calls[bn] == 1 and bn.running_mean is not None:
             layer.weight, layer.bias = _fused_weights(layer, bn)
-            _replace(fused, bn, Identity())
+            _replace(fused, bn, Rest())
     with no_grad():
         found = fused(*inputs)
     if not alike(found, expected):
@@ -72,6 +73,15 @@ def fuse_all_bn_eval(model: Module, *inputs: Any) -> Module:
             "a convolution in another place than the batch norm after it?"
         )
     return fused
+
+
+class Rest(Identity):
+    """What is left of a batch norm that has become part of the layer before it."""
+
+    def forward(self, x: Any, *, add: Any = None, relu: bool = False) -> Any:
+        """Add and rectify as the batch norm did."""
+        y = x if add is None else x + add
+        return F.relu(y) if relu else y
 
 
 def _replace(model: Module, old: Module, new: Module) -> None:

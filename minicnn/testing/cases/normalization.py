@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+import minicnn
 from minicnn.nn import functional as F
 from minicnn.testing.cases.case import Case, Shape, both, functional, layer, positive
 
@@ -19,6 +21,30 @@ def normalized(name: str, *inputs: Shape, eps: float = 1e-5) -> Case:
         return m.nn.functional.batch_norm(x, None, None, *scale_and_shift, training=True, eps=eps)
 
     return both("normalize_groups", name, function, *inputs, through="batch_norm")
+
+
+def written_out(torch: Any, y: Any, add: Any) -> Any:
+    """Return what `relu=True` and `add` make of y."""
+    return torch.relu(y if add is None else y + add)
+
+
+def rectified(name: str, shape: Shape, *scale_and_shift: Shape, training: bool = True) -> Case:
+    """Make a row for batch normalisation with relu; "added" in the name: and with a shortcut."""
+    added = "added" in name
+
+    def function(m: Any, x: Any, *tensors: Any) -> Any:
+        statistics = [None, None]
+        if not training:
+            statistics = [m.tensor(v).to(x.dtype) for v in (AVERAGE, VARIANCE)]
+        *weights, add = tensors if added else (*tensors, None)
+        settings = {"add": add, "relu": True} if m is minicnn else {}
+        y = m.nn.functional.batch_norm(x, *statistics, *weights, training=training, **settings)
+        return y if m is minicnn else written_out(m, y, add)
+
+    inputs = (shape, *scale_and_shift, *([shape] if added else []))
+    op = "normalize_relu" if training else "rescale_groups"
+    ours = partial(function, minicnn)
+    return Case(op, name, ours, inputs, function, "batch_norm", public=not added)
 
 
 def standardized(kind: str, name: str, *inputs: Shape) -> Case:
@@ -74,6 +100,12 @@ ROWS = [
     normalized("without scale and shift", (3, 2, 1, 1)),
     standardized("batch_norm", "batch norm at inference", (2, 2, 2, 1), (2,), (2,)),
     standardized("batch_norm", "batch norm at inference, one row", (1, 2), (2,)),
+    rectified("rectified images", (2, 2, 2, 3), positive(2), (2,)),
+    rectified("rectified rows", (4, 3), (3,)),
+    rectified("rectified, added", (2, 2, 2, 3), positive(2), (2,)),
+    rectified("rectified volumes, added", (2, 2, 1, 2, 3)),
+    rectified("rectified at inference", (2, 2, 2, 1), (2,), (2,), training=False),
+    rectified("rectified at inference, added", (1, 2, 3), training=False),
     by_instance("instances: images", (2, 2, 4, 2), positive(2), (2,)),
     by_instance("instances: sequences", (3, 2, 4), (2,)),
     by_instance("instances: volumes", (1, 2, 2, 1, 3)),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn_kernels import Moments, no_moments
+from minicnn_kernels import kernels, no_moments
 from minicnn_kernels.reference import normalization as reference
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -37,9 +37,10 @@ def strides(x):
 def both(module, forward, backward, x, dy, gamma, beta, **settings):
     """Return y, mean, var, dx, dgamma, dbeta."""
     statistics = no_moments(x, settings["axes"])
-    settings["statistics"] = statistics
-    y = getattr(module, forward)(x, gamma, beta, **settings)
-    return [y, *statistics, *getattr(module, backward)(dy, x, gamma, **settings)]
+    y = getattr(module, forward)(x, gamma, beta, None, *statistics, **settings)
+    *gradients, dadd = getattr(module, backward)(dy, x, gamma, None, None, *statistics, **settings)
+    assert dadd is None
+    return [y, *statistics, *gradients]
 
 
 def compare(x, dy, gamma, beta, *, rtol, **settings):
@@ -111,7 +112,7 @@ def test_a_large_mean_does_not_swallow_the_variance(rng, order, axes):
     x = laid_out((rng.normal(0, 1, (8, 4, 16, 16)) + 1e4).astype(np.float32), order)
     statistics = no_moments(x, axes)
     one = np.ones((1, 1, 1, 1), np.float32)
-    y = normalization.normalize(x, one, 0 * one, axes=axes, eps=0, statistics=statistics)
+    y = normalization.normalize(x, one, 0 * one, None, *statistics, axes=axes, eps=0)
     exact = x.astype(np.float64)
     np.testing.assert_allclose(statistics.var, exact.var(axes, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(statistics.mean, exact.mean(axes, keepdims=True), rtol=1e-7)
@@ -125,7 +126,7 @@ def test_many_values_lose_no_digits(rng, order):
     for axes in ((0, 2, 3), (1, 2, 3), (2, 3)):
         statistics = no_moments(x, axes)
         one = np.ones((1, 1, 1, 1), np.float32)
-        normalization.normalize(x, one, one, axes=axes, eps=1e-5, statistics=statistics)
+        normalization.normalize(x, one, one, None, *statistics, axes=axes, eps=1e-5)
         exact = x.astype(np.float64)
         np.testing.assert_allclose(statistics.mean, exact.mean(axes, keepdims=True), rtol=1e-6)
         np.testing.assert_allclose(statistics.var, exact.var(axes, keepdims=True), rtol=1e-5)
@@ -139,8 +140,104 @@ def test_rescale_as_the_reference(rng, dtype, order, shape, weights):
     x = laid_out(rng.normal(2, 1, shape).astype(dtype), order)
     mean, var = (rng.uniform(1, 2, (1, shape[1], 1, 1)).astype(dtype) for _ in range(2))
     gamma, beta = (rng.normal(size=weights or mean.shape).astype(dtype) for _ in range(2))
-    settings = {"statistics": Moments(mean, var), "eps": 1e-3}
-    expected = reference.rescale_by_broadcasting(x, gamma, beta, **settings)
-    found = normalization.rescale(x, gamma, beta, **settings)
-    assert (found.dtype, strides(found)) == (x.dtype, strides(x))
-    np.testing.assert_allclose(found, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
+    add = laid_out(rng.normal(size=shape).astype(dtype), order)
+    for given, relu in ((None, False), (None, True), (add, False), (add, True)):
+        arrays = x, gamma, beta, given, mean, var
+        expected = reference.rescale_by_broadcasting(*arrays, eps=1e-3, relu=relu)
+        found = normalization.rescale(*arrays, eps=1e-3, relu=relu)
+        assert (found.dtype, strides(found)) == (x.dtype, strides(x))
+        np.testing.assert_allclose(found, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
+
+
+# --- rectified, after something was added ---------------------------------------------------------
+
+
+def rectified(module, forward, backward, x, dy, gamma, beta, add, **settings):
+    """Return y, mean, var, dx, dgamma, dbeta, and dadd if there is something to add."""
+    statistics = no_moments(x, settings["axes"])
+    y = getattr(module, forward)(x, gamma, beta, add, *statistics, relu=True, **settings)
+    again = beta if add is None else None
+    gradients = getattr(module, backward)(dy, x, gamma, again, y, *statistics, **settings)
+    assert (gradients[-1] is None) == (add is None)
+    return [y, *statistics, *gradients[: 3 if add is None else 4]]
+
+
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("group", ["batch", "instance", "unweighted"])
+def test_rectified_as_the_reference(rng, dtype, order, shape, added, group):
+    axes, weights = GROUPS[group]
+    x, dy, add = (laid_out(rng.normal(size=shape).astype(dtype), order) for _ in range(3))
+    gamma, beta = (rng.normal(size=weights(*shape)).astype(dtype) for _ in range(2))
+    given = [x, dy, gamma, beta, add if added else None]
+    exact = [None if v is None else v.astype(np.float64) for v in given]
+    settings = {"axes": axes, "eps": 1e-2}
+    expected = rectified(
+        reference, "normalize_in_blocks", "gradients_in_blocks", *exact, **settings
+    )
+    found = rectified(normalization, "normalize", "normalize_gradients", *given, **settings)
+    for a, b in zip(found, expected, strict=True):
+        scale = np.abs(b).max(initial=1.0)
+        np.testing.assert_allclose(a, b, rtol=RTOL[dtype], atol=RTOL[dtype] * scale)
+    for v in (found[0], found[3], *found[6:]):
+        assert (v.dtype, strides(v)) == (x.dtype, strides(x))
+
+
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
+def test_the_gradient_knows_to_the_last_bit_where_the_result_is_0(rng, order):
+    """Results that all but cancel: rounded otherwise, many would have another sign."""
+    x = laid_out(rng.normal(3, 1e-3, (8, 16, 9, 33)).astype(np.float32), order)
+    gamma, beta = np.ones((2, 1, 16, 1, 1), np.float32)
+    settings = {"axes": (0, 2, 3), "eps": 1e-5}
+    values = normalization.normalize(
+        x, gamma, 0 * beta, None, *no_moments(x, (0, 2, 3)), **settings
+    )
+    beta[...] = -np.median(values, (0, 2, 3), keepdims=True)
+    x = np.where(np.abs(values + beta) < 0.05, np.float32(x.mean()), x)
+    x = laid_out(x, order)
+    moments = no_moments(x, (0, 2, 3))
+    y = normalization.normalize(x, gamma, beta, None, *moments, relu=True, **settings)
+    ones = np.ones_like(x)
+    dbeta = normalization.normalize_gradients(ones, x, gamma, beta, y, *moments, **settings)[2]
+    np.testing.assert_array_equal(dbeta, (y != 0).sum((0, 2, 3), keepdims=True))
+
+
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize("added", [False, True])
+def test_rectified_nan_as_the_reference(rng, order, added):
+    x, dy, add = (laid_out(v, order) for v in rng.normal(size=(3, 2, 4, 4, 5)))
+    x[1, 1, 2, 3], dy[0, 2, 1, 1], add[1, 3, 0, 0] = np.nan, np.nan, np.nan
+    gamma, beta = np.ones((1, 4, 1, 1)), np.zeros((1, 4, 1, 1))
+    given = [x, dy, gamma, beta, add if added else None]
+    settings = {"axes": (0, 2, 3), "eps": 1e-5}
+    expected = rectified(
+        reference, "normalize_in_blocks", "gradients_in_blocks", *given, **settings
+    )
+    found = rectified(normalization, "normalize", "normalize_gradients", *given, **settings)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    assert np.isnan(found[0][:, 1]).all()
+    assert np.isfinite(found[0][:, 0]).all()
+
+
+def test_negative_zero_stays(rng):
+    x = np.array([[-1.0], [1.0]])
+    moments = np.zeros((1, 1)), np.ones((1, 1))
+    zero, one = moments
+    y = normalization.rescale(0 * x, -one, -zero, None, *moments, eps=0.0, relu=True)
+    expected = np.maximum(normalization.rescale(0 * x, -one, -zero, None, *moments, eps=0.0), 0)
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_weights_inside_a_group_are_left_to_the_reference(rng):
+    x, gamma = rng.normal(size=(3, 4, 5)), np.ones((1, 4, 5))
+    arrays = x, gamma, gamma, None, *no_moments(x, (1, 2))
+    for relu, expected in ((False, {"blocks", "compiled"}), (True, {"blocks"})):
+        able = {
+            a.name
+            for a in kernels["normalize"].algorithms.values()
+            if a.serves(*arrays, axes=(1, 2), eps=1e-5, relu=relu)
+        }
+        assert able == expected

@@ -15,9 +15,16 @@ LAYOUTS = {
 def normalized(x, gamma, beta, axes, eps=1e-5):
     """Return y, and mean and variance."""
     statistics = no_moments(x, axes)
-    return normalize_in_blocks(
-        x, gamma, beta, axes=axes, eps=eps, statistics=statistics
-    ), statistics
+    y = normalize_in_blocks(x, gamma, beta, None, *statistics, axes=axes, eps=eps)
+    return y, statistics
+
+
+def gradients(dy, x, gamma, statistics, axes):
+    """Return dx, dgamma and dbeta."""
+    given = dy, x, gamma, None, None
+    *found, dadd = gradients_in_blocks(*given, *statistics, axes=axes, eps=1e-5)
+    assert dadd is None
+    return found
 
 
 def moments(x, axes):
@@ -64,7 +71,7 @@ def test_statistics_are_float64_and_the_rest_stays_float32():
     y, statistics = normalized(x, one, one, (0, 2))
     assert {v.dtype for v in statistics} == {np.dtype("f8")}
     results = [y]
-    results += gradients_in_blocks(x, x, one, axes=(0, 2), eps=1e-5, statistics=statistics)
+    results += gradients(x, x, one, statistics, (0, 2))
     assert {v.dtype for v in results} == {np.dtype("f4")}
 
 
@@ -80,11 +87,7 @@ def test_blocks_change_nothing(rng, monkeypatch, order, axes, scales, block_byte
 
     def everything():
         y, statistics = normalized(x, gamma, beta, axes)
-        return [
-            *statistics,
-            y,
-            *gradients_in_blocks(dy, x, gamma, axes=axes, eps=1e-5, statistics=statistics),
-        ]
+        return [*statistics, y, *gradients(dy, x, gamma, statistics, axes)]
 
     whole = everything()
     monkeypatch.setattr(normalization, "BLOCK_BYTES", block_bytes)
@@ -99,8 +102,29 @@ def test_the_result_has_the_layout_of_the_input(rng):
     one = np.ones((1, 3, 1, 1))
     y, statistics = normalized(x, one, one, (0, 2, 3))
     assert y.strides == x.strides
-    dx, _, _ = gradients_in_blocks(x, x, one, axes=(0, 2, 3), eps=1e-5, statistics=statistics)
+    dx, _, _ = gradients(x, x, one, statistics, (0, 2, 3))
     assert dx.strides == x.strides
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_rectified_by_definition(rng, added):
+    """The gradient is that of the plain result, for what relu lets through."""
+    x, dy, add = rng.normal(size=(3, 4, 3, 2, 5))
+    gamma, beta, axes = *rng.normal(size=(2, 1, 3, 1, 1)), (0, 2, 3)
+    plain, statistics = normalized(x, gamma, beta, axes)
+    given = add if added else None
+    y = normalize_in_blocks(x, gamma, beta, given, *statistics, axes=axes, eps=1e-5, relu=True)
+    plain = plain + add if added else plain
+    np.testing.assert_allclose(y, np.where(plain > 0, plain, 0), rtol=1e-12)
+    left = np.where(plain > 0, dy, 0)
+    arrays = dy, x, gamma, None if added else beta, y
+    *found, dadd = gradients_in_blocks(*arrays, *statistics, axes=axes, eps=1e-5)
+    for a, b in zip(found, gradients(left, x, gamma, statistics, axes), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    if added:
+        np.testing.assert_array_equal(dadd, left)
+    else:
+        assert dadd is None
 
 
 @pytest.mark.parametrize("ndim", [2, 3, 4, 5])

@@ -57,6 +57,48 @@ def test_float32_stays_float32_with_statistics_of_float64():
         assert y.dtype == np.float32
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 2, 4), (0, 3, 2)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("relu", [True, False])
+def test_what_follows_may_be_part_of_batch_norm(rng, shape, training, added, relu):
+    """The same as in separate operations, with the same gradients and running statistics."""
+    arrays = [rng.normal(size=size) for size in (shape, shape, 3, 3)]
+    dy, results = rng.normal(size=shape), []
+    for fused in (True, False):
+        x, add, *weights = (Tensor(v.copy(), True) for v in arrays)
+        averages = [minicnn.zeros(3).double(), minicnn.ones(3).double()]
+        if fused:
+            settings = {"training": training, "add": add if added else None, "relu": relu}
+            y = F.batch_norm(x, *averages, *weights, **settings)
+        else:
+            y = F.batch_norm(x, *averages, *weights, training=training)
+            y = y + add if added else y
+            y = F.relu(y) if relu else y
+        leaves = [x, *weights, *([add] if added else [])]
+        results.append([y, *averages, *minicnn.grad(y, leaves, Tensor(dy))])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a.array, b.array, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_added_may_be_the_input(rng):
+    x = Tensor(rng.normal(size=(4, 3)), True)
+    y = F.batch_norm(x, None, None, training=True, add=x, relu=True)
+    z = F.relu(F.batch_norm(x, None, None, training=True) + x)
+    seed = Tensor(rng.normal(size=(4, 3)))
+    (a,), (b,) = minicnn.grad(y, x, seed), minicnn.grad(z, x, seed)
+    np.testing.assert_allclose(a.array, b.array, rtol=1e-12, atol=1e-12)
+
+
+def test_what_is_added_must_have_the_same_shape_and_type():
+    averages = np.zeros(3), np.ones(3)
+    for training in (True, False):
+        for add, error in ((ones(1, 3), ShapeError), (ones(4, 3, dtype=np.float32), DTypeError)):
+            with pytest.raises(error):
+                F.batch_norm(ones(4, 3), *averages, training=training, add=add, relu=True)
+    assert averages[0].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("name", ["running_mean", "running_var", "weight", "bias"])
 def test_batch_norm_names_a_shape_that_does_not_fit(name):
     arguments = {"running_mean": ones(3), "running_var": ones(3), name: ones(2)}

@@ -54,6 +54,18 @@ def test_running_statistics_are_the_same_objects_all_along():
     assert all(b.array is array for b, array in zip(buffers, memory, strict=True))
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("kind", "shape"), [
+    ("BatchNorm1d", (4, 2)), ("BatchNorm2d", (2, 2, 3, 1)), ("BatchNorm3d", (2, 2, 1, 3, 2)),
+])  # fmt: skip
+def test_a_shortcut_and_relu_in_one_call(kind, shape, training):
+    layer = getattr(nn, kind)(2).double().train(training)
+    x, shortcut = Tensor(data(*shape)), Tensor(data(*shape, seed=1))
+    y = layer(x, add=shortcut, relu=True)
+    expected = np.maximum(layer(x).array + shortcut.array, 0)
+    np.testing.assert_allclose(y.array, expected, rtol=0, atol=1e-12)
+
+
 def test_without_running_statistics_evaluation_uses_the_batch():
     layer = nn.BatchNorm2d(2, track_running_stats=False).eval()
     y = layer(minicnn.rand(4, 2, 3, 3))

@@ -119,6 +119,17 @@ class Branching(nn.Module):
         return self.bn(y) + y
 
 
+def test_what_a_batch_norm_adds_is_still_added(seeded):
+    model = small("resnet18")
+    fused = fuse_all_bn_eval(model, minicnn.tensor(pictures("resnet18")))
+    x, shortcut = minicnn.randn(2, 1, 3, 3), minicnn.randn(2, 1, 3, 3)
+    rest = fused.layer1[0].bn2
+    assert repr(rest) == "Rest()"
+    assert rest(x) is x
+    expected = np.maximum(x.array + shortcut.array, 0)
+    np.testing.assert_array_equal(rest(x, add=shortcut, relu=True).array, expected)
+
+
 def test_what_cannot_be_fused_is_refused_or_left(seeded):
     x = minicnn.randn(2, 1, 3, 3)
     model = Branching()
