@@ -13,6 +13,7 @@ from minicnn.models.catalogue import CATALOGUE
 from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
 from minicnn.models.dcgan import *
+from minicnn.models.deepspeech2 import *
 from minicnn.models.densenet import *
 from minicnn.models.densenet_cifar import *
 from minicnn.models.detector import *
@@ -35,10 +36,12 @@ from minicnn.models.preact_resnet import *
 from minicnn.models.rbm import *
 from minicnn.models.resnet import *
 from minicnn.models.squeezenet import *
+from minicnn.models.text_cnn import *
 from minicnn.models.transfer import *
 from minicnn.models.unet import *
 from minicnn.models.vae import *
 from minicnn.models.vgg import *
+from minicnn.models.wavenet import *
 from minicnn.models.xception import *
 from minicnn.models.zfnet import *
 from minicnn.nn import Module

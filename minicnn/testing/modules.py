@@ -45,6 +45,7 @@ from minicnn.testing.cases import LAYERS
 from minicnn.testing.cases import ModuleCase as ModuleCase
 from minicnn.testing.cases.case import Shape
 from minicnn.testing.operations import checked, repeat_line
+from minicnn_kernels.arrays import Array
 
 
 def _model(
@@ -72,7 +73,7 @@ def _block(
     kind: str,
     name: str,
     make: Callable[[], nn.Module],
-    image: Shape,
+    image: Shape | Array,
     learned: tuple[str, ...] = ("",),
 ) -> ModuleCase:
     """Make a row for what a deep model is made of, or for one that is no classifier."""
@@ -140,6 +141,24 @@ MODELS = [
         lambda: nn.Sequential(SCells(2, 3, 1, 2, 1.0, 2.0), CCells(3, 2, 0)), (2, 2, 5, 6),
     ),
     _block("rbm", "free energy", lambda: RBM(3, 4), (2, 3)),
+    _block(
+        "text_cnn", "narrow",
+        lambda: models.text_cnn(vocabulary=7, dimension=2, width=0.01, num_classes=2),
+        np.array([[1, 2, 3, 4, 5, 6], [2, 2, 6, 4, 1, 2]]), ("vectors", "convolutions.0"),
+    ),
+    _block(
+        "wavenet", "narrow",
+        lambda: models.wavenet(num_classes=3, dilations=(1, 2), width=1 / 16),
+        np.array([[0, 1, 2, 2, 1]]), ("embedding", "layers.0.gate"),
+    ),
+    ModuleCase(
+        "deepspeech2", "narrow",
+        lambda nn: _learning(
+            models.deepspeech2(3, 5, layers=1, hidden=64, cell="GRU", width=1 / 32),
+            ("convolutions.1.bn", "recurrent.0.rnn.weight_hh", "fc.bias"),
+        ),
+        ((2, 1, 5, 5), np.array([5, 3])), lambda log_probs, lengths: log_probs,
+    ),
     _block("mobilenet_v2", "a block", lambda: InvertedResidual(2, 2, 1, 3), (2, 2, 4, 3)),
     _block(
         "unet", "narrow", lambda: models.unet(padding=1, width=1 / 64), (1, 1, 16, 16),
