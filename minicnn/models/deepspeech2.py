@@ -45,9 +45,10 @@ class Convolution(nn.Module):
 
     def forward(self, x: Any, lengths: Any) -> Any:
         """Return (N, channels, bands, T), and the lengths, which the stride has divided."""
-        inside = arange(x.shape[3]) < lengths[:, None]
-        y = self.bn(self.conv(where(inside[:, None, None], x, 0.0)))
-        return F.hardtanh(y, 0.0, CEILING), (lengths - 1) // self.stride + 1
+        ends: Any = as_tensor(lengths)
+        inside = arange(x.shape[3]) < ends[:, None, None, None]
+        y = self.bn(self.conv(where(inside, x, 0.0)))
+        return F.hardtanh(y, 0.0, CEILING), [(n - 1) // self.stride + 1 for n in lengths]
 
 
 class Recurrent(nn.Module):
@@ -102,19 +103,20 @@ class DeepSpeech2(nn.Module):
             size = hidden
         self.fc = nn.Linear(size, num_classes)
 
-    def forward(self, spectrograms: Any, frames: Any) -> Transcription:
-        """Transcribe spectrograms (N, 1, bands, T) that have so many frames (N), each at least 1.
+    def forward(self, spectrograms: Any, frames: Any = None) -> Transcription:
+        """Transcribe spectrograms (N, 1, bands, T), of each its first `frames` (N), or all of them.
 
         `F.ctc_loss(y.log_probs, letters, y.lengths, counts)` is the loss of the result y.
         """
-        x, lengths = spectrograms, as_tensor(frames)
+        x, count, longest = spectrograms, spectrograms.shape[0], spectrograms.shape[3]
+        lengths = [longest] * count if frames is None else [int(n) for n in frames]
         for convolution in self.convolutions:
             x, lengths = convolution(x, lengths)
         steps = flatten(permute(x, (3, 0, 1, 2)), 2)  # (T, N, channels * bands)
         packed = self.recurrent(pack_padded_sequence(steps, lengths, enforce_sorted=False))
         logits = packed._replace(data=self.fc(packed.data))
         padded, _ = pad_packed_sequence(logits, total_length=x.shape[3])
-        return Transcription(F.log_softmax(padded, 2), lengths)
+        return Transcription(F.log_softmax(padded, 2), as_tensor(lengths))
 
 
 def greedy(transcription: Transcription, blank: int = 0) -> list[list[int]]:
@@ -137,7 +139,7 @@ def greedy(transcription: Transcription, blank: int = 0) -> list[list[int]]:
     2015,
     "Amodei: Deep Speech 2: end-to-end speech recognition in English and Mandarin",
     parameters=46299133,
-    input_shape=(1, 161, 1000),
+    input_shape=(1, 161, 100),  # a second
 )
 def deepspeech2(num_classes: int = 29, bands: int = 161, **settings: Any) -> DeepSpeech2:
     """Build two convolutions and seven bidirectional layers of 1,280 recurrent units."""

@@ -52,6 +52,13 @@ def test_lengths_after_the_stride(seeded, convolutions, frames):
     np.testing.assert_allclose(np.exp(y.log_probs.detach().numpy()).sum(axis=2), 1, atol=1e-12)
 
 
+def test_all_frames_are_taken_when_none_are_named(seeded):
+    model, x = tiny().eval(), minicnn.tensor(spectrograms())
+    y = model(x)
+    assert y.lengths.numpy().tolist() == [9, 9, 9]
+    np.testing.assert_array_equal(y.log_probs.array, model(x, [17, 17, 17]).log_probs.array)
+
+
 @pytest.mark.parametrize("cell", ["RNN", "GRU"])
 def test_a_sample_is_transcribed_as_if_it_were_alone(seeded, cell):
     """Whatever stands beyond its end, and however long the others are; in evaluation."""
