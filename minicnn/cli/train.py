@@ -7,13 +7,14 @@ import sys
 import time
 from typing import Any
 
-from minicnn.data import KNOWN
+from minicnn.data import FROM_FILES, KNOWN
 from minicnn.errors import UsageError
 
-DESCRIPTION = """Train a model and leave a folder with its weights, metrics and pictures.
+DESCRIPTION = """Train a network and leave a folder with its weights, metrics and pictures.
 
 LeNet-5 on the bundled digits takes about half a minute and reaches about 99 %
-on 300 test images.  Ctrl-C stops after the present batch; --resume continues from there and ends
+on 300 test images.  Each network has settings that are usual for it; options change them.
+Ctrl-C stops after the present batch; --resume continues from there and ends
 with the same weights, bit by bit, as a training that was never interrupted.
 """
 
@@ -26,18 +27,35 @@ def add_parser(commands: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", help="the network: lenet5")
+    parser.add_argument(
+        "model", nargs="?", help="a classifier of minicnn.models: lenet5, resnet20, ..."
+    )
     parser.add_argument(
         "--modern", action="store_true", help="ReLU and max-pooling instead of the 1998 form"
     )
     parser.add_argument(
-        "--data", choices=KNOWN, help="the data set (default digits, which comes with minicnn)"
+        "--width", type=float, metavar="PART", help="the part of its channels to have"
+    )
+    parser.add_argument("--init", metavar="FILE", help="weights to start from (.safetensors, .pth)")
+    parser.add_argument(
+        "--data", choices=KNOWN, help="the data set (default digits; shapes needs no files either)"
     )
     parser.add_argument("--data-root", metavar="DIR", help="the folder with the data set's files")
-    parser.add_argument("--epochs", type=int, help="passes over the training images (default 60)")
-    parser.add_argument("--batch", type=int, metavar="N", help="images in a batch (default 32)")
-    parser.add_argument("--optimizer", choices=("sgd", "adam"), help="default sgd, with Nesterov")
-    parser.add_argument("--lr", type=float, help="first learning rate (default 0.05; modern 0.02)")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="pictures of N x N pixels (usually 32)"
+    )
+    parser.add_argument("--epochs", type=int, help="passes over the training images")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after N epochs without a lower validation loss",
+    )
+    parser.add_argument("--batch", type=int, metavar="N", help="images in a batch")
+    parser.add_argument(
+        "--optimizer", choices=("sgd", "adam", "rmsprop"), help="sgd has Nesterov's momentum"
+    )
+    parser.add_argument("--lr", type=float, help="first learning rate")
     parser.add_argument(
         "--no-augment", action="store_true", help="do not move, turn and scale training images"
     )
@@ -79,53 +97,56 @@ def run(options: argparse.Namespace) -> int:
 
 def _started(options: argparse.Namespace) -> Any:
     """Begin a new run from the options."""
-    from minicnn.train.run import MODERN_LR, Recipe, Run
+    from minicnn.train.recipe import recipe_for
+    from minicnn.train.run import Run
 
     if options.model is None:
         raise UsageError("name a model, as in `minicnn train lenet5`, or --resume a run folder")
     _check_ranges(options)
-    if options.data not in (None, "digits") and options.data_root is None:
+    if options.data in FROM_FILES and options.data_root is None:
         raise UsageError(f"--data {options.data} is read from files; add --data-root DIR")
     settings = {
-        "model": options.model,
         "modern": options.modern,
+        "width": options.width,
+        "init": options.init,
         "data": options.data,
         "data_root": options.data_root,
+        "size": options.size,
         "epochs": options.epochs,
+        "patience": options.patience,
         "batch_size": options.batch,
         "optimizer": options.optimizer,
-        "lr": options.lr or _default_lr(options, MODERN_LR),
+        "lr": options.lr,
         "augment": False if options.no_augment else None,
         "seed": options.seed,
         "device": options.device,
     }
-    recipe = Recipe(**{name: value for name, value in settings.items() if value is not None})
-    return Run.start(recipe, options.out)
-
-
-def _default_lr(options: argparse.Namespace, modern: float) -> float | None:
-    if options.optimizer == "adam":
-        return 0.002
-    return modern if options.modern else None
+    given = {name: value for name, value in settings.items() if value is not None}
+    return Run.start(recipe_for(options.model, **given), options.out)
 
 
 def _check_ranges(options: argparse.Namespace) -> None:
     """Refuse numbers that make no sense before anything is loaded or written."""
-    for name, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
+    for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("size", 1), ("patience", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}")
-    if options.lr is not None and not 0 < options.lr < float("inf"):
-        raise UsageError(f"--lr must be a positive number, got {options.lr}")
+    for name in ("lr", "width"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"--{name} must be a positive number, got {value}")
 
 
 def _resumed(options: argparse.Namespace) -> Any:
     """Open an interrupted run."""
     from minicnn.train.run import Run
 
-    settings = ("model", "data", "data_root", "epochs", "batch", "optimizer", "lr", "seed", "out")
-    given = [name for name in (*settings, "device") if getattr(options, name) is not None]
-    given += [name for name in ("modern", "no_augment") if getattr(options, name)]
+    beside = ("command", "run", "resume", "quiet")
+    given = [
+        name
+        for name, value in vars(options).items()
+        if name not in beside and value is not None and value is not False
+    ]
     if given:
         raise UsageError(
             f"--resume goes on with the run's own settings; leave out {', '.join(given)}"
@@ -141,10 +162,13 @@ def _introduction(training: Any) -> str:
     parameters = sum(p.array.size for p in training.model.parameters())
     name = f"{recipe.model} (ReLU, max-pooling)" if recipe.modern else recipe.model
     text = (
-        f"{name}: {parameters:,} parameters; {recipe.data}; {recipe.epochs} epochs, batch "
+        f"{name}: {parameters:,} parameters; {recipe.data}, {recipe.size}x{recipe.size} pixels; "
+        f"{recipe.epochs} epochs, batch "
         f"{recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}, seed {recipe.seed}, "
         f"{recipe.device}"
     )
+    if training.drawn:
+        text += f"\nfrom {recipe.init}, but new: {', '.join(training.drawn)}"
     if trainer.epoch or trainer.batch:
         text += f"\nresuming after epoch {trainer.epoch}, batch {trainer.batch}"
     return text

@@ -9,7 +9,7 @@ from minicnn.errors import UsageError
 from minicnn.models.alexnet import *
 from minicnn.models.alexnet2012 import *
 from minicnn.models.autoencoder import *
-from minicnn.models.catalogue import CATALOGUE
+from minicnn.models.catalogue import CATALOGUE, Entry
 from minicnn.models.cifar_cnn import *
 from minicnn.models.cifar_resnet import *
 from minicnn.models.dcgan import *
@@ -52,8 +52,8 @@ def list() -> tuple[str, ...]:
     return tuple(sorted(CATALOGUE))
 
 
-def create(name: str, **settings: Any) -> Module:
-    """Build a model by name: `create("lenet5", num_classes=10)`.
+def find(name: str) -> Entry:
+    """Return what the catalogue says of a model.
 
     Raises:
         UsageError: there is no model of that name.
@@ -62,5 +62,14 @@ def create(name: str, **settings: Any) -> Module:
         close = difflib.get_close_matches(name, CATALOGUE, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UsageError(f"unknown model {name!r}; {hint}there are: {', '.join(sorted(CATALOGUE))}")
-    model: Module = CATALOGUE[name].builder(**settings)
+    return CATALOGUE[name]
+
+
+def create(name: str, **settings: Any) -> Module:
+    """Build a model by name: `create("lenet5", num_classes=10)`.
+
+    Raises:
+        UsageError: there is no model of that name.
+    """
+    model: Module = find(name).builder(**settings)
     return model

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -28,6 +29,15 @@ class Entry:
     input_shape: tuple[int, ...]
     parameters: int
     multiply_adds: int | None = None
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Names of what the builder takes; `**settings` are those of the class that it returns."""
+        names = inspect.signature(self.builder).parameters
+        kinds = {parameter.kind for parameter in names.values()}
+        if inspect.Parameter.VAR_KEYWORD in kinds:
+            names = inspect.signature(get_type_hints(self.builder)["return"]).parameters
+        return frozenset(names)
 
 
 CATALOGUE: dict[str, Entry] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from minicnn.train.interrupt import Interrupted
 from minicnn.train.metrics import accuracy, confusion_matrix, top_k_accuracy
-from minicnn.train.run import Recipe, Run
+from minicnn.train.recipe import Recipe, recipe_for
+from minicnn.train.run import Run
 from minicnn.train.trainer import Trainer
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "Trainer",
     "accuracy",
     "confusion_matrix",
+    "recipe_for",
     "top_k_accuracy",
 ]

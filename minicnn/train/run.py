@@ -6,113 +6,42 @@ import csv
 import dataclasses
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from minicnn import models, random
-from minicnn.data import DataLoader, Dataset, KnownDataset, Subset, load
-from minicnn.data.augment import RandomAffine
+from minicnn import random
+from minicnn.data import DataLoader
 from minicnn.errors import FileFormatError, UsageError
 from minicnn.io.files import StrPath, atomic_write, write_json
 from minicnn.io.weights import load_file, save_file
 from minicnn.nn import Conv2d, Module
-from minicnn.optim import SGD, Adam, Optimizer
-from minicnn.optim.lr_scheduler import CosineAnnealingLR
 from minicnn.train.metrics import confusion_matrix
+from minicnn.train.recipe import EVALUATION_BATCH, Recipe, check_fit
 from minicnn.train.trainer import Row, Totals, Trainer
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the result of a training; `config.json` in the run folder."""
-
-    model: str = "lenet5"
-    modern: bool = False
-    data: str = "digits"
-    data_root: str | None = None
-    epochs: int = 60
-    batch_size: int = 32
-    optimizer: str = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    augment: bool = True
-    seed: int = 0
-    device: str = "cpu"
-
-    def build_model(self, dataset: KnownDataset) -> Module:
-        """Build the model for the data set's channels and classes."""
-        model = models.create(
-            self.model,
-            num_classes=dataset.num_classes,
-            in_channels=dataset.input_shape[0],
-            modern=self.modern,
-        )
-        return model.to(device=self.device)
-
-    def build_optimizer(self, model: Module) -> Optimizer:
-        """Build the optimiser over all parameters."""
-        if self.optimizer == "adam":
-            return Adam(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        if self.optimizer == "sgd":
-            return SGD(
-                model.parameters(),
-                lr=self.lr,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                nesterov=True,
-            )
-        raise UsageError(f"unknown optimizer {self.optimizer!r}; there are sgd and adam")
-
-    def open_data(self, split: str) -> KnownDataset:
-        """Open "train", "validation" or "test" of the data set, at LeNet-5's 32x32 pixels."""
-        options = {"size": 32} if self.data in ("digits", "mnist", "fashion-mnist") else {}
-        return load(self.data, split, self.data_root, **options)
-
-    def loaders(self) -> tuple[DataLoader, DataLoader]:
-        """Return shuffled training batches, and batches of images to validate with.
-
-        A data set without a validation split gives every tenth of its shuffled training images.
-        """
-        if self.data == "digits":
-            train: Dataset = self.open_data("train")
-            validation: Dataset = self.open_data("validation")
-        else:
-            whole = self.open_data("train")
-            order = np.random.Generator(np.random.Philox(key=len(whole))).permutation(len(whole))
-            held_out = len(whole) // 10
-            train = Subset(whole, order[held_out:])
-            validation = Subset(whole, order[:held_out])
-        return (
-            DataLoader(train, self.batch_size, shuffle=True, seed=self.seed),
-            DataLoader(validation, EVALUATION_BATCH),
-        )
-
-
-EVALUATION_BATCH = 256
 SMALL_MODEL = 1_000_000  # parameters
-MODERN_LR = 0.02  # ReLU passes more of the gradient than tanh
 
 
 class Run:
-    """A run folder: config.json, metrics.csv, weights, checkpoint and pictures."""
+    """A run folder: config.json, metrics.csv, weights, checkpoint and pictures.
+
+    `drawn` names the weights that a file to start from had in another shape.
+    """
 
     def __init__(self, folder: StrPath, recipe: Recipe) -> None:
         self.folder, self.recipe = Path(folder), recipe
         self.test_data = recipe.open_data("test")
+        self.drawn: list[str] = []
         random.manual_seed(recipe.seed)
         self.model = recipe.build_model(self.test_data)
         self.optimizer = recipe.build_optimizer(self.model)
         self.trainer = Trainer(
             self.model,
             self.optimizer,
-            scheduler=CosineAnnealingLR(self.optimizer, T_max=recipe.epochs),
-            augment=RandomAffine(degrees=10, translate=0.1, scale=0.1) if recipe.augment else None,
+            scheduler=recipe.build_scheduler(self.optimizer),
+            augment=recipe.build_augmentation(),
             checkpoint=self.folder / "checkpoint.safetensors",
-            on_epoch=self._write_metrics,
+            on_epoch=self._after_epoch,
         )
 
     @classmethod
@@ -120,7 +49,7 @@ class Run:
         """Begin a run in a new folder: the one given, or the first free runs/MODEL-N.
 
         Raises:
-            UsageError: the folder holds a run already.
+            UsageError: the folder holds a run already, or the network does not take the pictures.
         """
         chosen = Path(folder) if folder is not None else free_folder(recipe)
         if (chosen / "config.json").exists():
@@ -129,6 +58,9 @@ class Run:
                 f"--resume {chosen}"
             )
         run = cls(chosen, recipe)
+        check_fit(recipe, run.model, run.test_data)
+        if recipe.init is not None:
+            run.drawn = start_from(recipe.init, run.model)
         write_json(chosen / "config.json", dataclasses.asdict(recipe))
         return run
 
@@ -173,7 +105,15 @@ class Run:
         """Train to the end, write everything, and return the result on the test split."""
         train, validation = self.recipe.loaders()
         with self._enough_threads():
-            self.trainer.fit(train, validation, epochs=self.recipe.epochs, progress=progress)
+            self.trainer.fit(
+                train,
+                validation,
+                epochs=self.recipe.epochs,
+                patience=self.recipe.patience,
+                progress=progress,
+            )
+        if self.recipe.patience is not None:
+            self.model.load_state_dict(load_file(self.folder / "best.safetensors"))
         save_file(self.model.state_dict(), self.folder / "weights.safetensors")
         totals = self.test()
         self._draw(totals)
@@ -203,7 +143,10 @@ class Run:
         limits: AbstractContextManager[Any] = threadpool_limits(1 if small else None, "blas")
         return limits
 
-    def _write_metrics(self, history: list[Row]) -> None:
+    def _after_epoch(self, history: list[Row]) -> None:
+        """Write the metrics and, if training may stop early, the best weights."""
+        if self.recipe.patience is not None and self.trainer.waited == 0:
+            save_file(self.model.state_dict(), self.folder / "best.safetensors")
         with (
             atomic_write(self.folder / "metrics.csv") as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -219,9 +162,39 @@ class Run:
         loss_curve(self.trainer.history, self.folder / "loss.png")
         matrix = confusion_matrix(totals.labels, totals.predictions, len(classes))
         confusion_matrix_picture(matrix, classes, self.folder / "confusion.png")
-        first = next(m for m in self.model.modules() if isinstance(m, Conv2d))
+        first = next((m for m in self.model.modules() if isinstance(m, Conv2d)), None)
+        if first is None:
+            return
         title = f"{self.recipe.model}: filters of the first layer"
         filters_picture(first.weight.detach().cpu().numpy(), self.folder / "filters.png", title)
+
+
+def start_from(path: StrPath, model: Module) -> list[str]:
+    """Put weights from a file (safetensors, or PyTorch's) into a model; return names left out.
+
+    Left out is a last layer for another number of classes.
+
+    Raises:
+        UsageError: the file is of another network.
+        FileFormatError: it is missing, damaged, or no file of weights.
+    """
+    found, own = load_file(path), model.state_dict()
+    differ = sorted(own.keys() ^ set(found))
+    if differ:
+        raise UsageError(
+            f"{path} holds the weights of another network: of {len(differ)} names, as "
+            f"{differ[0]}, only one of the two has a value"
+        )
+    others = {name for name, value in found.items() if value.shape != own[name].shape}
+    for name in others:
+        if found[name].shape[1:] != own[name].shape[1:]:
+            raise UsageError(
+                f"{path} holds the weights of another network: {name} has the shape "
+                f"{found[name].shape} instead of {own[name].shape}; is --width the same?"
+            )
+    fitting = {name: value for name, value in found.items() if name not in others}
+    model.load_state_dict(fitting, strict=False)
+    return [name for name in own if name in others]
 
 
 def free_folder(recipe: Recipe) -> Path:
@@ -241,9 +214,10 @@ def describe_files(folder: Path) -> str:
         "metrics.csv": "loss and accuracy of every epoch",
         "result.json": "loss and accuracy on the test images",
         "weights.safetensors": "the trained weights",
+        "best.safetensors": "the same, of the epoch with the lowest validation loss",
         "checkpoint.safetensors": "everything needed to resume",
         "loss.png": "loss and accuracy over the epochs",
-        "confusion.png": "which digit was taken for which",
+        "confusion.png": "which class was taken for which",
         "filters.png": "what the first layer looks for",
     }
     return "\n".join(

@@ -21,10 +21,22 @@ from minicnn.train.checkpoint import load_checkpoint, save_checkpoint
 from minicnn.train.interrupt import Interrupted, StopRequest
 
 Row = dict[str, Any]
+HEAD_WEIGHT = 0.3  # of the loss of an auxiliary head (Szegedy et al. 2014, section 5)
+
+
+def all_logits(outputs: Any) -> tuple[Any, ...]:
+    """Return the logits of a classifier, then those of its auxiliary heads, if it has any."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def classifier_loss(outputs: Any, labels: Any) -> Any:
+    """Return the cross-entropy of the logits, and 0.3 times that of each auxiliary head."""
+    main, *auxiliary = (F.cross_entropy(logits, labels) for logits in all_logits(outputs))
+    return sum((HEAD_WEIGHT * loss for loss in auxiliary), main)
 
 
 class Trainer:
-    """Train a classifier and remember how it went.
+    """Train a classifier, with auxiliary heads or without, and remember how it went.
 
     Attributes:
         history: one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss,
@@ -37,7 +49,7 @@ class Trainer:
         model: Module,
         optimizer: Optimizer,
         *,
-        loss: Callable[[Any, Any], Any] = F.cross_entropy,
+        loss: Callable[[Any, Any], Any] = classifier_loss,
         scheduler: LRScheduler | None = None,
         augment: Callable[[Any], Any] | None = None,
         checkpoint: StrPath | None = None,
@@ -56,9 +68,12 @@ class Trainer:
         validation_loader: Iterable[Any] | None = None,
         *,
         epochs: int,
+        patience: int | None = None,
         progress: bool = True,
     ) -> list[Row]:
         """Train until `epochs` epochs are done, counted from the very beginning.
+
+        With `patience` it stops early, after so many epochs without a lower validation loss.
 
         After every epoch, and when Ctrl-C or a termination signal arrives, the checkpoint is
         written; a resumed training ends with the same weights, bit by bit.
@@ -69,8 +84,12 @@ class Trainer:
         """
         if epochs < 1:
             raise ArgumentError(f"fit: epochs must be at least 1, got {epochs}")
+        if patience is not None and (patience < 1 or validation_loader is None):
+            raise ArgumentError(
+                f"fit: patience must be at least 1 and needs a validation_loader, got {patience}"
+            )
         with StopRequest() as stop:
-            while self.epoch < epochs:
+            while self.epoch < epochs and (patience is None or self.waited < patience):
                 started = time.perf_counter()
                 self.model.train()
                 with ProgressBar(train_loader, self, epochs, progress) as bar:
@@ -85,13 +104,19 @@ class Trainer:
                     print(describe(self.history[-1], epochs), flush=True)
         return self.history
 
+    @property
+    def waited(self) -> int:
+        """How many epochs have passed since that of the lowest validation loss."""
+        losses = [row["validation_loss"] for row in self.history]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
     def _step(self, x: Any, t: Any) -> None:
         """Forward, backward, update."""
         self.optimizer.zero_grad()
         if self.augment is not None:
             x = self.augment(x)
-        logits = self.model(x)
-        loss = self.loss(logits, t)
+        outputs = self.model(x)
+        loss = self.loss(outputs, t)
         if not np.isfinite(loss.item()):
             raise AnomalyError(
                 f"the loss became {loss.item()} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
@@ -100,7 +125,7 @@ class Trainer:
             )
         loss.backward()
         self.optimizer.step()
-        self.totals.add(loss.item(), logits, t)
+        self.totals.add(loss.item(), all_logits(outputs)[0], t)
         self.batch += 1
 
     def _finish_epoch(self, validation_loader: Iterable[Any] | None, seconds: float) -> None:

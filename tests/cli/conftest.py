@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minicnn.train.run import Recipe, Run
+from minicnn.train import Recipe, Run
 
 
 @pytest.fixture(scope="session")

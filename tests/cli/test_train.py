@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
 from minicnn import cli
+from minicnn.data import shapes
+from minicnn.train.recipe import Recipe
 
 QUICK = ("train", "lenet5", "--modern", "--epochs", "1", "--batch", "400", "--no-augment")
 
@@ -29,6 +32,42 @@ def test_quiet_prints_the_result_only(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert cli.main((*QUICK, "--quiet", "--out", "here")) == 0
     assert capsys.readouterr().out.startswith("test accuracy")
+
+
+def test_another_network_on_other_pictures(capsys, monkeypatch, tmp_path):
+    """The whole way: train, test again, ask about a test picture, start from the weights."""
+    monkeypatch.setattr(shapes, "SPLITS", {"train": (0, 9), "validation": (20, 5), "test": (30, 5)})
+    monkeypatch.chdir(tmp_path)
+    narrow = ("train", "resnet20", "--width", "0.25", "--batch", "4", "--epochs", "1", "--quiet")
+    assert cli.main((*narrow, "--data", "shapes", "--size", "16", "--patience", "1")) == 0
+    assert " of 5 images), loss" in capsys.readouterr().out
+    recipe = json.loads((tmp_path / "runs/resnet20/config.json").read_text())
+    assert (recipe["data"], recipe["size"], recipe["width"]) == ("shapes", 16, 0.25)
+    assert (recipe["batch_size"], recipe["lr"], recipe["patience"]) == (4, 0.05, 1)
+    assert cli.main(("eval", "runs/resnet20")) == 0
+    assert cli.main(("predict", "runs/resnet20", "--test-image", "4", "--top", "1")) == 0
+    assert "test image 4 (labelled " in capsys.readouterr().out
+    weights = "runs/resnet20/weights.safetensors"
+    pair = {"size": 16, "shapes": ["star", "bar"]}
+    monkeypatch.setattr(Recipe, "open_data", lambda self, split: shapes.Shapes(split, **pair))
+    assert cli.main((*narrow[:-1], "--data", "shapes", "--init", weights)) == 0
+    assert f"from {weights}, but new: fc.weight, fc.bias" in capsys.readouterr().out
+
+
+def test_refusals_come_before_anything_is_written(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for arguments, text in (
+        (("lenet6",), "did you mean 'lenet5'"),
+        (("alexnet", "--size", "32", "--width", "0.1"), "does not take pictures of 1x32x32"),
+        (("lenet5", "--width", "0.5"), "has no setting width"),
+        (("lenet5", "--width", "0"), "--width must be a positive number, got 0"),
+        (("lenet5", "--patience", "0"), "--patience must be at least 1, got 0"),
+        (("lenet5", "--data", "cifar10"), "add --data-root"),
+        (("--resume", "runs/x", "--seed", "0", "--width", "1"), "leave out width, seed"),
+    ):
+        assert cli.main(("train", *arguments)) == 2
+        assert text in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(tmp_path, capsys):

@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pytest
 
-from minicnn.data import Digits, Subset
+from minicnn import models
 from minicnn.errors import DataError, FileFormatError, UsageError
-from minicnn.io import load_file
-from minicnn.train.run import Recipe, Run, free_folder
+from minicnn.io import load_file, save_file
+from minicnn.train.recipe import Recipe
+from minicnn.train.run import Run, free_folder, start_from
 
 QUICK = Recipe(epochs=1, batch_size=400, lr=0.01)
 
@@ -33,7 +34,8 @@ def test_the_folder_holds_everything(finished):
     assert json.loads((run.folder / "config.json").read_text()) == {
         "model": "lenet5", "modern": False, "data": "digits", "data_root": None, "epochs": 1,
         "batch_size": 400, "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001,
-        "augment": True, "seed": 0, "device": "cpu",
+        "augment": True, "seed": 0, "device": "cpu", "size": 32, "width": 1.0, "init": None,
+        "patience": None, "lr_decay": 0.0, "schedule": "cosine",
     }  # fmt: skip
     with open(run.folder / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -104,11 +106,65 @@ def test_folders_are_counted(tmp_path, monkeypatch):
     assert str(free_folder(Recipe(modern=True))) == "runs/lenet5-modern"
 
 
-def test_a_data_set_without_validation_lends_a_tenth(monkeypatch):
-    monkeypatch.setattr(Recipe, "open_data", lambda self, split: Digits(split))
-    train, validation = Recipe(data="mnist").loaders()
-    assert isinstance(train.dataset, Subset)
-    assert isinstance(validation.dataset, Subset)
-    chosen = np.concatenate([train.dataset.indices, validation.dataset.indices])
-    assert len(validation.dataset) == 119
-    assert sorted(chosen.tolist()) == list(range(1197))
+# --- weights to start from, and stopping early --------------------------------------------------
+
+
+def test_weights_to_start_from(finished, tmp_path):
+    run, _ = finished
+    same = Run.start(Recipe(init=str(run.folder / "weights.safetensors")), tmp_path / "same")
+    assert same.drawn == []
+    for key, value in run.model.state_dict().items():
+        np.testing.assert_array_equal(same.model.state_dict()[key].array, value.array)
+
+
+def test_weights_of_other_classes_keep_all_but_the_last_layer(finished, tmp_path):
+    run, _ = finished
+    other = models.create("lenet5", num_classes=3)
+    drawn = other.output.weight.array.copy()
+    assert start_from(run.folder / "weights.safetensors", other) == [
+        "output.weight", "output.bias",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(other.c1.weight.array, run.model.c1.weight.array)
+    np.testing.assert_array_equal(other.output.weight.array, drawn)
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_written(finished, tmp_path):
+    run, _ = finished
+    weights = str(run.folder / "weights.safetensors")
+    for recipe, error, text in (
+        (Recipe(model="mlp", init=weights), UsageError, "weights of another network: of 1. names"),
+        (Recipe(init=str(tmp_path / "none.safetensors")), FileFormatError, "missing"),
+    ):
+        with pytest.raises(error, match=text):
+            Run.start(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    narrow, wide = (models.create("cifar_cnn", width=width) for width in (1 / 16, 1 / 8))
+    save_file(narrow.state_dict(), tmp_path / "narrow.safetensors")
+    with pytest.raises(UsageError, match=r"has the shape .* is --width the same"):
+        start_from(tmp_path / "narrow.safetensors", wide)
+
+
+def test_patience_keeps_the_best_weights(tmp_path, monkeypatch):
+    recipe = Recipe(model="mlp", epochs=9, batch_size=400, lr=0.01, patience=2, augment=False)
+    run = Run.start(recipe, tmp_path / "run")
+    losses, best = iter([3.0, 1.0, 2.0, 1.5, 0.5]), {}
+    evaluate = run.trainer.evaluate
+
+    def planned(loader):
+        totals = evaluate(loader)
+        loss = next(losses)
+        totals.loss = loss * totals.count
+        if loss == 1.0:
+            best.update({k: v.array.copy() for k, v in run.model.state_dict().items()})
+        return totals
+
+    monkeypatch.setattr(run.trainer, "evaluate", planned)
+    run.train(progress=False)
+    assert len(run.trainer.history) == 4  # two epochs after the best one
+    kept = load_file(run.folder / "weights.safetensors")
+    for key, value in best.items():
+        np.testing.assert_array_equal(kept[key], value)
+    assert not (run.folder / "filters.png").exists()  # no convolution, no filters
+    again = Run.open(run.folder)
+    again.resume()
+    assert again.trainer.waited == 2  # nothing is left to do

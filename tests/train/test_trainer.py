@@ -143,6 +143,59 @@ def test_totals_weigh_batches_by_their_size():
     assert Totals(*totals.state()).mean_loss == totals.mean_loss
 
 
+class WithHeads(nn.Module):
+    """A classifier with two auxiliary heads in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(36, 2) for _ in range(3)])
+
+    def forward(self, x):
+        logits = tuple(head(x.reshape(len(x), -1)) for head in self.heads)
+        return logits if self.training else logits[0]
+
+
+def test_auxiliary_heads_count_with_three_tenths():
+    model = WithHeads()
+    trainer = Trainer(model, SGD(model.parameters(), lr=0.0))
+    (row,) = trainer.fit(train_loader(), train_loader(), epochs=1, progress=False)
+    images, labels = stripes()[:]
+    losses = [
+        nn.functional.cross_entropy(logits, minicnn.tensor(labels)).item()
+        for logits in model.train()(minicnn.tensor(images))
+    ]
+    assert row["train_loss"] == pytest.approx(losses[0] + 0.3 * (losses[1] + losses[2]), rel=1e-5)
+    assert row["validation_loss"] == pytest.approx(losses[0], rel=1e-5)
+    assert row["train_accuracy"] == row["validation_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs"), [([3, 2, 2, 2.5, 1], 4), ([3, 2, 2.5, 1, 1.5], 5), ([1, 1, 1], 3)]
+)
+def test_patience_ends_a_training_that_gets_no_better(losses, epochs, monkeypatch, tmp_path):
+    def planned(trainer):
+        rest = iter(losses[len(trainer.history) :])
+        monkeypatch.setattr(trainer, "evaluate", lambda loader: Totals(next(rest), 1, 1))
+        return trainer
+
+    path = tmp_path / "checkpoint.safetensors"
+    trainer = planned(make_trainer(checkpoint=path))
+    trainer.fit(train_loader(), [], epochs=5, patience=2, progress=False)
+    assert len(trainer.history) == epochs
+    first = planned(make_trainer(checkpoint=path))
+    first.fit(train_loader(), [], epochs=2, patience=2, progress=False)
+    resumed = make_trainer()
+    resumed.resume(path)
+    planned(resumed).fit(train_loader(), [], epochs=5, patience=2, progress=False)
+    assert len(resumed.history) == epochs
+
+
+def test_patience_needs_a_validation_loss():
+    for patience, validation in ((2, None), (0, train_loader())):
+        with pytest.raises(ArgumentError, match=f"validation_loader, got {patience}"):
+            make_trainer().fit(train_loader(), validation, epochs=1, patience=patience)
+
+
 def test_no_epochs_are_refused():
     with pytest.raises(ArgumentError, match="epochs must be at least 1, got 0"):
         make_trainer().fit(train_loader(), epochs=0)
