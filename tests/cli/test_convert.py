@@ -58,7 +58,7 @@ def test_the_names_are_checked_with_a_model(tmp_path, capsys):
     assert load_file(target).keys() == models.lenet5().state_dict().keys()
     target.unlink()
     assert cli.main((*command, "lenet5_1998")) == 1
-    assert "keys do not fit Sequential" in capsys.readouterr().err
+    assert "keys do not fit LeNet1998" in capsys.readouterr().err
     assert cli.main((*command, "lenet6")) == 2
     assert "did you mean 'lenet5'" in capsys.readouterr().err
     assert not target.exists()
