@@ -6,7 +6,9 @@ from small_models import count, shapes_along
 
 import minicnn
 from minicnn import models, nn
+from minicnn.data import Digits
 from minicnn.nn import functional as F
+from minicnn.optim import Adam
 
 # The output of each mlpconv layer and of each pooling, by Caffe's rules.
 CIFAR = {
@@ -52,3 +54,17 @@ def test_dropout(name, places):
     model = models.create(name, width=1 / 32, dropout=0.25)
     drops = {i: m.p for i, m in enumerate(model.features) if isinstance(m, nn.Dropout)}
     assert drops == dict.fromkeys(places, 0.25)
+
+
+def test_it_learns_digits(seeded):
+    images, labels = Digits("train", size=16)[:64]
+    model = models.nin_cifar(in_channels=1, width=1 / 8, dropout=0.0)
+    optimizer = Adam(model.parameters(), lr=0.003)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(minicnn.tensor(images)), np.asarray(labels))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.4
