@@ -18,9 +18,7 @@ def test_parameters(undrawn):
     plain = models.mlp((71,) * 50, input_shape=(784,))  # section 3: as many, without gates
     assert count(highway[3]) == pytest.approx(count(plain[3]), rel=0.003)
     convolutional = models.highway_cnn()
-    assert count(convolutional) == pytest.approx(236_000, rel=0.01)  # Table 1
-    layers = [m for m in convolutional.features if isinstance(m, (Highway, nn.Conv2d))]
-    assert len(layers) + 1 == 11
+    assert round(count(convolutional) / 1e6, 1) == 2.3  # 1507.06228, Table 1: of Fitnet 4
 
 
 def test_values_by_the_definition(seeded):
@@ -43,13 +41,20 @@ def test_a_closed_gate_lets_the_input_pass_and_an_open_one_the_layer(bias, seede
 
 
 def test_layers_that_change_the_channels_are_plain():
-    model = models.highway_cnn(in_channels=1).eval()
-    kinds = [type(m).__name__ for m in model.features if isinstance(m, (Highway, nn.Conv2d))]
+    features = models.highway_cnn().features
+    kinds = [type(m).__name__ for m in features if isinstance(m, (Highway, nn.Conv2d))]
     plain, gated = "Conv2d", "Highway"
-    assert kinds == [plain, gated, gated, plain, *[gated] * 3, plain, gated, gated]
-    pools = [name for name, m in model.named_modules() if isinstance(m, nn.MaxPool2d)]
-    found = shapes_along(model, minicnn.rand(1, 1, 32, 32), pools)
-    assert list(found.values()) == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
+    assert kinds == [plain, gated, gated, plain, gated, *[plain, *[gated] * 5] * 2]
+    closed = {float(m.gate.bias.array.max()) for m in features if isinstance(m, Highway)}
+    assert closed == {-2.0}
+
+
+def test_size_of_every_stage():
+    model = models.highway_cnn(in_channels=1, stages=((2, 2), (3,), (4, 4)), num_classes=7).eval()
+    names = [f"features.{name}" for name in ("2", "3", "5", "6", "9")]
+    found = shapes_along(model, minicnn.rand(1, 1, 32, 32), names)
+    assert list(found.values()) == [(2, 32, 32), (2, 16, 16), (3, 16, 16), (3, 8, 8), (4, 8, 8)]
+    assert model(minicnn.rand(2, 1, 13, 9)).shape == (2, 7)
 
 
 def test_fifty_layers_learn_where_plain_ones_do_not(seeded):
