@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numba
 import numba.core.event
+from numba import types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,10 +53,12 @@ def jit(
             error_model="numpy",  # a division by 0 is Inf, not an exception
             fastmath=set(fastmath),
             inline="always" if inline else "never",
+            no_cfunc_wrapper=True,  # nobody hands a kernel to C
         )
         dispatcher: Any = make(function)
         if numba.config.DISABLE_JIT:  # then it is the function itself
             return function
+        _compile_once_for_literals(dispatcher)
         if keep and not inline and (folder := cache_folder()) is not None:
             keep_in(folder, dispatcher)
         return dispatcher  # type: ignore[no-any-return]
@@ -74,6 +77,17 @@ def _make_name_unique(function: Any) -> None:
     if "<locals>" in function.__qualname__ or place.co_filename != getattr(module, "__file__", ""):
         own = hashlib.sha256(f"{place.co_filename}:{place.co_firstlineno}".encode()).hexdigest()
         function.__qualname__ += f"_{own[:16]}"
+
+
+def _compile_once_for_literals(dispatcher: Any) -> None:
+    """Let `f(x, 0)` in compiled code call the form of f for whole numbers, not one for zeros."""
+    template_of = dispatcher.get_call_template
+
+    def without_literals(args: Any, kws: Any) -> Any:
+        kws = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return template_of(tuple(map(types.unliteral, args)), kws)
+
+    dispatcher.get_call_template = without_literals
 
 
 def keep_in(folder: Path, dispatcher: Any) -> None:

@@ -175,21 +175,40 @@ def _lent(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 def _write_part(context: Any, builder: Any, content: Any, arguments: Any) -> None:
     """Write the function that calls the kernel of an environment, and keeps its error there."""
     begin, end, environment = builder.function.args
-    all_types = [types.intp, types.intp, *arguments]
     environment = builder.inttoptr(environment, content.as_pointer())
     error_code, error, address, bound = [
         cgutils.gep_inbounds(builder, environment, 0, i) for i in range(4)
     ]
-    kind = context.call_conv.get_function_type(types.none, all_types)
-    kernel = builder.inttoptr(builder.load(address), kind.as_pointer())
     values = cgutils.unpack_tuple(builder, builder.load(bound), len(arguments))
-    packed = context.get_arg_packer(all_types).as_arguments(builder, [begin, end, *values])
-    nothing = cgutils.alloca_once(builder, POINTER)
-    found = builder.call(kernel, [nothing, error, *packed])
+    kinds = [types.intp, types.intp, *arguments]
+    found = _call(context, builder, builder.load(address), kinds, [begin, end, *values], error)
     status = context.call_conv._get_return_status(builder, found, builder.load(error))
     with builder.if_then(status.is_error, likely=False):
         builder.store(found, error_code)
     builder.ret_void()
+
+
+def _call(
+    context: Any, builder: Any, address: Any, kinds: list[Any], values: list[Any], error: Any
+) -> Any:
+    """Call a compiled function that returns nothing; return its error's code."""
+    kind = context.call_conv.get_function_type(types.none, kinds)
+    packed = context.get_arg_packer(kinds).as_arguments(builder, values)
+    nothing = cgutils.alloca_once(builder, POINTER)
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), [nothing, error, *packed])
+
+
+@intrinsic
+def run_at(typing: Any, address: Any, arguments: Any) -> Any:
+    """Call `run` at its address, whereby it need not become a part of every form of `launch`."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        parts = cgutils.unpack_tuple(builder, values[1])
+        error = cgutils.alloca_once(builder, excinfo_ptr_t)
+        _call(context, builder, values[0], list(arguments), parts, error)  # it has no error
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), code
 
 
 @intrinsic
@@ -224,7 +243,7 @@ def call(typing: Any, function: Any, begin: Any, end: Any, environment: Any) -> 
 # --- the protocol ---------------------------------------------------------------------------------
 
 
-@jit()
+@jit(inline=True)
 def wait_a_moment(turn: Any) -> None:
     """Spin; at times offer the core to other threads: there may be more of them than cores."""
     pause()
@@ -297,7 +316,7 @@ def serve(box: Any, me: Any) -> None:
             idle = 0
 
 
-@jit()
+@jit(inline=True)
 def enter(box: Any, me: Any, number: Any) -> None:
     """Work at the job of this number, unless it has been closed."""
     add(box + ACTIVE, 1)
@@ -306,7 +325,7 @@ def enter(box: Any, me: Any, number: Any) -> None:
     add(box + ACTIVE, -1)
 
 
-@jit()
+@jit(inline=True)
 def sleep(box: Any, seen: Any) -> None:
     """Sleep until someone calls `wake`, unless there is a new job, or an end to all of them."""
     mutex_lock(box + MUTEX)
@@ -317,7 +336,7 @@ def sleep(box: Any, seen: Any) -> None:
     mutex_unlock(box + MUTEX)
 
 
-@jit()
+@jit(inline=True)
 def wake(box: Any) -> None:
     """Wake all workers that sleep; they need not be waited for."""
     if load(box + ASLEEP) > 0:
@@ -342,10 +361,12 @@ def stop(box: Any) -> None:
 
 
 @jit()
-def launch(box: Any, threads: Any, parts: Any, count: Any, kernel: Any, *arguments: Any) -> None:
+def launch(
+    runner: Any, box: Any, threads: Any, parts: Any, count: Any, kernel: Any, *arguments: Any
+) -> None:
     """Run the kernel at an address; compiled for each combination of its arguments' types."""
     function, environment = bind(kernel, arguments)
-    run(box, threads, parts, count, function, environment)
+    run_at(runner, (box, threads, parts, count, function, environment))
     raise_error(environment)
 
 
@@ -361,6 +382,7 @@ class Pool:
         self.box = -(-self.memory.ctypes.data // LINE) * LINE
         prepare(self.box)
         serve.compile((types.intp, types.intp))  # type: ignore[attr-defined]
+        self.runner = _compiled(run, (types.intp,) * 6)
         self.threads = [
             threading.Thread(target=serve, args=(self.box, me), daemon=True, name="minicnn worker")
             for me in range(1, size)
@@ -372,7 +394,7 @@ class Pool:
         """Call kernel(begin, end, *arguments) for all parts of range(count), or return False."""
         address = address_of(kernel, arguments)
         if address:
-            launch(self.box, self.size, parts, count, address, *arguments)
+            launch(self.runner, self.box, self.size, parts, count, address, *arguments)
         return address != 0
 
     def stop(self) -> None:
@@ -399,9 +421,15 @@ def address_of(kernel: Any, arguments: tuple[Any, ...]) -> int:
         function = kernel.py_func.__code__
         address = 0
         if function.co_argcount == len(kinds) and not function.co_flags & inspect.CO_VARARGS:
-            kernel.compile(kinds)
-            form = kernel.overloads[kinds]
-            if form.signature.return_type == types.none:
-                address = form.library.get_pointer_to_function(form.fndesc.llvm_func_name)
+            address = _compiled(kernel, kinds)
         _addresses[key] = address
     return _addresses[key]
+
+
+def _compiled(function: Any, kinds: tuple[Any, ...]) -> int:
+    """Return the address of a function's form for arguments of these types; 0 if it returns any."""
+    function.compile(kinds)
+    form = function.overloads[kinds]
+    if form.signature.return_type != types.none:
+        return 0
+    return int(form.library.get_pointer_to_function(form.fndesc.llvm_func_name))

@@ -125,3 +125,18 @@ def test_compile_time_is_counted():
     before = jit.compile_seconds()
     jit.jit(keep=False)(lambda x: x + 1)(1)
     assert jit.compile_seconds() > before
+
+
+@jit.jit()
+def times(x, factor):
+    return x * factor
+
+
+@jit.jit()
+def with_constants(x):
+    return times(x, 0) + times(x, 1) + times(x, len("ab")) + times(factor=7, x=x)
+
+
+def test_constants_in_compiled_code_need_no_forms_of_their_own():
+    assert with_constants(5) == 50
+    assert len(times.overloads) == 1
