@@ -92,6 +92,16 @@ def store(typing: Any, array: Any, place: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def add(typing: Any, a: Any, b: Any) -> Any:
+    """Return a + b, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, lane by lane; rounded once, where the processor can."""
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array, as_channels_first
 from minicnn_kernels.cpu.jit import jit
-from minicnn_kernels.cpu.lanes import load, store
+from minicnn_kernels.cpu.lanes import add, load, store
 from minicnn_kernels.cpu.layout import channels_last
+from minicnn_kernels.cpu.vector import clear
 from minicnn_kernels.geometry import Bins, Sides, Windows
 from minicnn_kernels.threads import parallel
 
@@ -26,7 +27,7 @@ AnyWindows = Windows | Bins
 
 GRAIN = 2**15  # pixels seen by windows that are worth a thread
 
-FEW, LANES = 16, 8  # so few channels of a pixel are not worth a visit; values copied at once
+FEW, LANES = 16, 8  # up to so many channels of a pixel are no visit; values at once
 
 LARGEST, TAKE, SUM, ROUTE, SPREAD = range(5)  # what a walk does; the last two write to the image
 
@@ -115,44 +116,55 @@ def walk(what: int, x: Array, y: Array, winner: Array, windows: AnyWindows) -> N
         what, in_memory(x), in_memory(y), winner if winner is NOBODY else in_memory(winner),
         *places, *image, channels,
     )  # fmt: skip
-    if channels < FEW and not some_see_padding(windows):
+    if channels <= FEW and not some_see_padding(windows):
         values = prod(windows.output) * channels * windows.cells
         parallel(visit_images, images, *arguments, grain=-(-GRAIN // values))
         return
     unit = prod(above) if what in (ROUTE, SPREAD) else 1  # rows of windows share pixels
     parallel(
-        visit_rows, images * prod(above) // unit, unit, *arguments,
+        visit_rows, images * prod(above) // unit, *arguments,
         grain=-(-GRAIN // (unit * row * channels * windows.cells)),
     )  # fmt: skip
 
 
 @jit()
 def visit_rows(
-    begin: int, end: int, unit: int, what: int, x: Array, y: Array, winner: Array,
+    begin: int, end: int, what: int, x: Array, y: Array, winner: Array,
     in_depth: Array, in_rows: Array, in_columns: Array,
     depth: int, rows: int, columns: int, channels: int,
 ) -> None:  # fmt: skip
-    """Visit rows of windows, from the last cell of the kernel to the first."""
+    """Visit rows of windows, or all those of images, from the last cell to the first."""
     b, c = in_rows.shape[1], in_columns.shape[1]
     cells = in_depth.shape[1] * b * c
     size, length = depth * rows * columns * channels, len(in_columns) * channels
+    rows_of_image = len(in_depth) * len(in_rows)
+    unit = rows_of_image if what in (ROUTE, SPREAD) else 1
     for row in range(begin * unit, end * unit):
-        image, place = divmod(row, len(in_depth) * len(in_rows))
+        image, place = divmod(row, rows_of_image)
         i, j = divmod(place, len(in_rows))
         first = row * length
-        if what == LARGEST:
-            y[first : first + length] = -np.inf
-            winner[first : first + length] = 0
-        elif what in (TAKE, SUM):
-            y[first : first + length] = 0
-        elif place == 0:
-            x[image * size : (image + 1) * size] = 0
+        start_anew(what, x, image * size, size if place == 0 else 0, y, winner, first, length)
         for number in range(cells - 1, -1, -1):
             d, h = in_depth[i, number // (b * c)], in_rows[j, number // c % b]
             if d >= 0 and h >= 0:
                 start = image * size + (d * rows + h) * columns * channels
                 places = in_columns[:, number % c]
                 visit_row(what, number, x, start, places, y, winner, first, channels)
+
+
+@jit()
+def start_anew(
+    what: int, x: Array, start: int, size: int, y: Array, winner: Array, first: int, count: int
+) -> None:
+    """Give values at which a walk begins to so many windows, or to so many pixels."""
+    if what in (ROUTE, SPREAD):
+        clear(x, start, size)
+        return
+    clear(y, first, count)
+    if what == LARGEST:
+        clear(winner, first, count)
+        for i in range(np.uintp(first), np.uintp(first + count)):
+            y[i] = -np.inf
 
 
 @jit()
@@ -165,41 +177,54 @@ def visit_images(
 
     The pixels that all windows see through a cell are copied side by side, and visited as one.
     """
-    (p, a), (q, b), (r, c) = in_depth.shape, in_rows.shape, in_columns.shape
-    size, values = depth * rows * columns * channels, p * q * r * channels
-    line, one = np.empty(values + LANES, x.dtype), np.zeros(1, np.int64)
+    cells = in_depth.shape[1] * in_rows.shape[1] * in_columns.shape[1]
+    size = depth * rows * columns * channels
+    values = len(in_depth) * len(in_rows) * len(in_columns) * channels
+    line, one = np.empty(values + LANES, x.dtype), np.zeros((1, 1), np.int64)[:, 0]
+    writes = what in (ROUTE, SPREAD)
     for image in range(begin, end):
         first = image * values
-        if what == LARGEST:
-            y[first : first + values] = -np.inf
-            winner[first : first + values] = 0
-        elif what in (TAKE, SUM):
-            y[first : first + values] = 0
-        else:
-            x[image * size : (image + 1) * size] = 0
-        for number in range(a * b * c - 1, -1, -1):
-            if what in (ROUTE, SPREAD):
-                line[:] = 0
-                visit(what, number, line, 0, one, 0, 1, y, winner, first, channels, values)
-            place = 0
-            for i in range(p):
-                for j in range(q):
-                    row = in_depth[i, number // (b * c)] * rows + in_rows[j, number // c % b]
-                    start = image * size + row * columns * channels
-                    for k in range(r):
-                        seen = start + in_columns[k, number % c] * channels
-                        if what in (ROUTE, SPREAD):
-                            for v in range(channels):
-                                x[seen + v] += line[place + v]
-                        elif seen + channels + LANES <= x.size:
-                            for v in range(0, channels, LANES):  # what is too much is covered next
-                                store(line, place + v, load(x, seen + v, LANES))
-                        else:
-                            for v in range(channels):
-                                line[place + v] = x[seen + v]
-                        place += channels
-            if what in (LARGEST, TAKE, SUM):
-                visit(what, number, line, 0, one, 0, 1, y, winner, first, channels, values)
+        start_anew(what, x, image * size, size, y, winner, first, values)
+        for number in range(cells - 1, -1, -1):
+            places = number, in_depth, in_rows, in_columns
+            if writes:
+                clear(line, 0, values)
+            else:
+                exchange(False, x, image * size, line, places, rows, columns, channels)
+            visit(what, number, line, 0, one, 0, 1, y, winner, first, channels, values)
+            if writes:
+                exchange(True, x, image * size, line, places, rows, columns, channels)
+
+
+@jit()
+def exchange(
+    back: bool, x: Array, start: int, line: Array, places: tuple[int, Array, Array, Array],
+    rows: int, columns: int, channels: int,
+) -> None:  # fmt: skip
+    """Copy the pixels that all windows see through a cell to a line, or add the line to them."""
+    number, in_depth, in_rows, in_columns = places
+    b, c = in_rows.shape[1], in_columns.shape[1]
+    cell, whole = number % c, channels // LANES * LANES
+    place = 0
+    for i in range(len(in_depth)):
+        for j in range(len(in_rows)):
+            row = in_depth[i, number // (b * c)] * rows + in_rows[j, number // c % b]
+            first = start + row * columns * channels
+            for k in range(len(in_columns)):
+                seen = first + in_columns[k, cell] * channels
+                if back:
+                    for v in range(0, whole, LANES):
+                        total = add(load(x, seen + v, LANES), load(line, place + v, LANES))
+                        store(x, seen + v, total)
+                    for v in range(whole, channels):
+                        x[seen + v] += line[place + v]
+                elif seen + channels + LANES <= x.size:
+                    for v in range(0, channels, LANES):  # what is too much is covered next
+                        store(line, place + v, load(x, seen + v, LANES))
+                else:
+                    for v in range(channels):
+                        line[place + v] = x[seen + v]
+                place += channels
 
 
 @jit()

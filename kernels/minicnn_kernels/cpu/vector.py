@@ -200,6 +200,8 @@ def _store_vector(builder: Any, value: Any, place: Any) -> None:
 
 
 def _bytes_of(number: Any) -> int:
+    if isinstance(number, ir.IntType):
+        return int(number.width) // 8
     return 4 if isinstance(number, ir.FloatType) else 8
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 jit = pytest.importorskip("minicnn_kernels.cpu.jit", reason="Numba is not installed")
-from minicnn_kernels.cpu.lanes import load, multiply_add, repeat, store, zeros  # noqa: E402
+from minicnn_kernels.cpu.lanes import add, load, multiply_add, repeat, store, zeros  # noqa: E402
 
 
 @jit.jit()
@@ -25,6 +25,18 @@ def clear(y, place):
 @jit.jit()
 def fill(x, place, y):
     store(y, 1, repeat(x, place, 8))
+
+
+@jit.jit()
+def add_to(x, y, place):
+    store(y, place, add(load(x, 1, 8), load(y, place, 8)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lanes_are_added(dtype):
+    x, y = np.arange(9, dtype=dtype), np.full(12, 10, dtype)
+    add_to(x, y, 3)
+    assert y.tolist() == [10, 10, 10, *range(11, 19), 10]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
