@@ -58,7 +58,6 @@ from minicnn_kernels.cpu.vector import (
     clear,
     copy,
     copy_vector,
-    transpose_square,
 )
 from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides, output_size
@@ -306,30 +305,27 @@ def pack_filters(
     square = np.empty(lanes * lanes, w.dtype)
     for item in range(begin, end):
         group, first = item // panels, item % panels * width
-        target = packed[item * depth * width : (item + 1) * depth * width]
+        target = item * depth * width
         count = min(width, columns - first)
         if count < width:
-            target[:] = 0
+            clear(packed, target, depth * width)
         for line in range(lines):
             source = group * group_step + line * line_step + first * out_step
             if out_step == 1:
-                copy(w, source, target, (terms[0] + line) * width, count)
+                copy(w, source, packed, target + (terms[0] + line) * width, count)
                 continue
             for j in range(0, count, lanes):
                 for q in range(0, terms.size, lanes):
                     at = source + j * out_step + q
                     height, length = min(lanes, count - j), min(lanes, terms.size - q)
-                    if height == lanes and at + (lanes - 1) * out_step + lanes <= w.size:
-                        transpose_square(w, at, out_step, square, 0, lanes)
-                    else:
-                        transpose(w, at, out_step, height, length, square, 0, lanes)
+                    transpose(w, at, out_step, height, length, square, 0, lanes)
                     for i in range(length):
                         if terms[q + i] >= 0:
-                            there = (terms[q + i] + line) * width + j
+                            there = target + (terms[q + i] + line) * width + j
                             if height == lanes:
-                                copy_vector(square, i * lanes, target, there)
+                                copy_vector(square, i * lanes, packed, there)
                             else:
-                                copy(square, i * lanes, target, there, height)
+                                copy(square, i * lanes, packed, there, height)
 
 
 @jit()

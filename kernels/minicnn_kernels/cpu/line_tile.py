@@ -66,7 +66,7 @@ def _line_tile(rows: int, vectors: int) -> Callable[..., None]:
             there = v._place(context, builder, c, c_, at_c)
             steps = cgutils.unpack_tuple(builder, c_steps_)
             part = cgutils.unpack_tuple(builder, part_)
-            _store(builder, tile, there, steps, part, add_, relu_)
+            _store(builder, tile, there, steps, part, add_, here, relu_)
             return context.get_dummy_value()
 
         return signature, generate
@@ -146,35 +146,53 @@ def _repeat(
 
 def _store(
     builder: Any, tile: list[list[Any]], start: Any, steps: list[Any], part: list[Any], add: Any,
-    relu: Any,
+    readable: Any, relu: Any,
 ) -> None:  # fmt: skip
-    """Emit the stores of some rows and columns of a tile, or their addition to what is there."""
+    """Emit the stores of some rows and columns of a tile, added to what is there if `add`."""
     half = half_of(len(tile))
     (step, to_lower), (upper, lower, columns) = steps, part
-    halves = [
-        (tile[:half], start, upper),
-        (tile[half:], builder.gep(start, [to_lower]), lower),
-    ]
-    vector = tile[0][0].type
-    lanes = vector.count
+    lanes = tile[0][0].type.count
     numbers = ir.VectorType(I32, lanes)
     masks = []
     for j in range(len(tile[0])):
         wanted = builder.trunc(builder.sub(columns, I64(j * lanes)), I32)
         lane = ir.Constant(numbers, list(range(lanes)))
         masks.append(builder.icmp_signed("<", lane, v._splat(builder, wanted, numbers)))
-    with builder.if_else(add) as (sum_up, replace):
-        with sum_up:
-            for rows, place, height in halves:
-                _store_rows(builder, rows, place, step, height, masks, relu, add=True)
-        with replace:
-            for rows, place, height in halves:
-                _store_rows(builder, rows, place, step, height, masks, relu, add=False)
+    lower_start = builder.gep(start, [to_lower])
+    before = builder.block
+    with builder.if_then(add):
+        sums = _with_rows(builder, tile[:half], start, step, upper, masks, readable)
+        sums += _with_rows(builder, tile[half:], lower_start, step, lower, masks, readable)
+        inside = builder.block
+    for values, added in zip(tile, sums, strict=True):
+        for j, value in enumerate(added):
+            values[j] = v._variable(builder, values[j], before)
+            values[j].add_incoming(value, inside)
+    _store_rows(builder, tile[:half], start, step, upper, masks, relu)
+    _store_rows(builder, tile[half:], lower_start, step, lower, masks, relu)
+
+
+def _with_rows(
+    builder: Any, tile: list[list[Any]], place: Any, step: Any, height: Any, masks: list[Any],
+    readable: Any,
+) -> list[list[Any]]:  # fmt: skip
+    """Return the sums of rows and of those that are there, the first `height` of them."""
+    zero = ir.Constant(tile[0][0].type, [0.0] * tile[0][0].type.count)
+    sums = []
+    for i, row in enumerate(tile):
+        source = builder.select(builder.icmp_signed(">", height, I64(i)), place, readable)
+        found = [
+            _masked_load(builder, v._moved(builder, source, j * zero.type.count), mask, zero)
+            for j, mask in enumerate(masks)
+        ]
+        sums.append([builder.fadd(*pair) for pair in zip(row, found, strict=True)])
+        place = builder.gep(place, [step])
+    return sums
 
 
 def _store_rows(
     builder: Any, tile: list[list[Any]], place: Any, step: Any, height: Any, masks: list[Any],
-    relu: Any, *, add: bool,
+    relu: Any,
 ) -> None:  # fmt: skip
     vector = tile[0][0].type
     zero = ir.Constant(vector, [0.0] * vector.count)
@@ -185,8 +203,6 @@ def _store_rows(
         builder.position_at_end(inside)
         for j, value in enumerate(row):
             here = v._moved(builder, place, j * vector.count)
-            if add:
-                value = builder.fadd(value, _masked_load(builder, here, masks[j], zero))
             negative = builder.fcmp_ordered("<", value, zero)
             cut = builder.and_(negative, v._splat(builder, relu, negative.type))
             _masked_store(builder, builder.select(cut, zero, value), here, masks[j])

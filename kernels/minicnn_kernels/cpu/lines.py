@@ -532,15 +532,13 @@ def _gather_filters(begin, end, sums, parts, merged, stride, kernel, runs, chann
     cells = runs * kernel
     total = np.empty(cells * filters, sums.dtype)
     for c in range(begin, end):
+        clear(total, 0, total.size)
         for cell in range(cells):
             a, b = divmod(cell, kernel)
-            of_cell = total[cell * filters : (cell + 1) * filters]
-            of_cell[:] = 0
             for part in range(parts):
                 for r in range(merged):
                     line = (part * runs + a) * wide + r * stride + b
                     at = (line * channels + c) * columns + r * filters
-                    found = sums[at : at + filters]
                     for o in range(filters):
-                        of_cell[o] += found[o]
+                        total[cell * filters + o] += sums[at + o]
         transpose(total, 0, filters, cells, filters, dw, c * cells, channels * cells)
