@@ -11,6 +11,7 @@ from typing import Any
 
 from minicnn.errors import ArgumentError
 from minicnn.nn import Module
+from minicnn.nn.utils.freezing import Frozen
 from minicnn.summaries import tables
 from minicnn.summaries.costs import formula
 from minicnn.summaries.fields import Side
@@ -43,8 +44,10 @@ def summary(
         depth: rows of modules that stand deeper are summed up in the row above them.
 
     Raises:
-        ArgumentError: the model does not take such inputs, or a shape is none.
+        ArgumentError: the model does not take such inputs or is frozen, or a shape is none.
     """
+    if isinstance(model, Frozen):
+        raise ArgumentError("summary: a frozen model has no layers; take the one it was made from")
     shapes: Any = [input_shape]
     if input_shape and all(hasattr(part, "__iter__") for part in input_shape):
         shapes = input_shape

@@ -161,8 +161,9 @@ class Trace(HollowCalls):
         return operation
 
     def note_result(self, part: Part, array: Array) -> None:
-        """Note the shape and the receptive field of a result."""
-        part.shape, part.sides = array.shape[1:], self.fields.of(array)
+        """Note the shape and the receptive field of a result; weights have no batch."""
+        part.sides = self.fields.of(array)
+        part.shape = array.shape if part.sides is None else array.shape[1:]
 
     # --- afterwards ------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ import pytest
 import minicnn
 from minicnn import models, nn, summary
 from minicnn.errors import ArgumentError
+from minicnn.models import in_torch
 from minicnn.nn.init import undrawn
+from minicnn.nn.utils import freeze
 from minicnn.summaries.hollow import hollow
 from minicnn.tensor import Tensor
 
@@ -165,6 +167,24 @@ def test_receptive_fields(name, row, field, jump, settings):
     assert found.jump == (jump, jump)
 
 
+# --- PyTorch's counter ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [
+    "alexnet2012", "dcgan_generator", "detector", "fcn32s", "googlenet2014", "mobilenet_v2", "unet",
+    "vae",
+])  # fmt: skip
+def test_pytorch_counts_as_many_operations(torch, name):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    entry = models.CATALOGUE[name]
+    with torch.device("meta"):
+        model, x = in_torch.create(name).eval(), torch.zeros(1, *entry.input_shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    assert counter.get_total_flops() == 2 * entry.multiply_adds
+
+
 # --- rows and totals ------------------------------------------------------------------------------
 
 
@@ -236,6 +256,12 @@ def test_float64_takes_twice_the_memory():
     single, double = summary(model, (1, 5, 5)), summary(model.double(), (1, 5, 5))
     assert double.activation_bytes == 2 * single.activation_bytes == 2 * 2 * 4 * 2 * 9
     assert double.parameter_bytes == 2 * single.parameter_bytes
+
+
+def test_a_frozen_model_is_refused():
+    frozen = freeze(nn.Sequential(nn.Linear(3, 2)), minicnn.ones(1, 3))
+    with pytest.raises(ArgumentError, match="take the one it was made from"):
+        summary(frozen, (3,))
 
 
 def test_too_many_inputs_are_refused():

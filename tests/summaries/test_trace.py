@@ -176,6 +176,14 @@ def test_inside_no_grad_the_same_is_found():
     assert found.root.children[0].kept > 0
 
 
+def test_weights_that_are_computed_have_no_batch():
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv1d(2, 4, 3))
+    root = trace(nn.Sequential(layer), [(2, 10)]).root
+    shapes = {part.path: part.shape for part in root.walk()}
+    assert shapes["0.parametrizations.weight"] == (4, 2, 3)
+    assert shapes["0"] == (4, 8)
+
+
 def test_no_kernel_is_compiled(monkeypatch):
     monkeypatch.setattr("minicnn_kernels.registry.import_module", lambda name: pytest.fail(name))
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 1), nn.Softmax(1), nn.Sigmoid())
