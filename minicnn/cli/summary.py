@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   minicnn summary resnet50 --set stride_in_1x1=True --size 128
                                                a setting of the model; images of 128x128
   minicnn summary net.py::model --size 1x28x28 a model, a class or a function in your file
+  minicnn summary googlenet --training         with its auxiliary heads
   minicnn summary vgg16 --csv > vgg16.csv      every figure, for a spreadsheet
   minicnn summary googlenet2014 --depth 1 --html googlenet.html
 
@@ -61,6 +62,7 @@ def add_parser(commands: Any) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="a setting of a named model, as num_classes=10",
     )  # fmt: skip
+    parser.add_argument("--training", action="store_true", help="run it as in training")
     parser.add_argument("--depth", type=int, metavar="N", help="sum up what stands deeper")
     parser.add_argument("--wide", action="store_true", help="all columns, however long the lines")
     parser.add_argument("--csv", action="store_true", help="print a table for a spreadsheet")
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
             model, sizes = _named(options, sizes)
         with errors_explained(options.model, inspect.getfile(type(model))):
             try:
-                found = summary(model, sizes, depth=options.depth)
+                found = summary(model, sizes, depth=options.depth, training=options.training)
             except MinicnnError as error:
                 raise UsageError(str(error).removeprefix("summary: ")) from error
     if options.html:

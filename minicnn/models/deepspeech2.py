@@ -139,6 +139,7 @@ def greedy(transcription: Transcription, blank: int = 0) -> list[list[int]]:
     2015,
     "Amodei: Deep Speech 2: end-to-end speech recognition in English and Mandarin",
     parameters=46299133,
+    multiply_adds=2_843_076_800,
     input_shape=(1, 161, 100),  # a second
 )
 def deepspeech2(num_classes: int = 29, bands: int = 161, **settings: Any) -> DeepSpeech2:

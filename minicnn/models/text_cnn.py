@@ -64,6 +64,7 @@ class TextCNN(nn.Module):
     2014,
     "Kim: Convolutional neural networks for sentence classification",
     parameters=5_990_402,
+    multiply_adds=6_060_600,
     input_shape=(20,),
 )
 def text_cnn(**settings: Any) -> TextCNN:

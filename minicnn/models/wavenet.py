@@ -90,6 +90,7 @@ class WaveNet(nn.Module):
     2016,
     "van den Oord: WaveNet: a generative model for raw audio",
     parameters=548_640,
+    multiply_adds=1_625_282_560,
     input_shape=(3070,),
 )
 def wavenet(num_classes: int = 256, **settings: Any) -> WaveNet:

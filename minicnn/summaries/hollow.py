@@ -18,7 +18,7 @@ from minicnn.arguments import Calls, owner
 from minicnn.differentiable import Op
 from minicnn.ops.convolution import conv, conv_bias, conv_input
 from minicnn.ops.linear import affine, matrix_product
-from minicnn.ops.normalization import normalize_groups, rescale_groups
+from minicnn.ops.normalization import normalize_groups, normalize_relu, rescale_groups
 from minicnn.ops.pooling import window_sum
 from minicnn.ops.shape import joined
 from minicnn.pointwise import PointwiseOp
@@ -103,6 +103,7 @@ SHAPES: dict[Op[Any], Callable[..., Sides]] = {
     joined: _joined,
     matrix_product: _matrix_product,
     normalize_groups: _same,
+    normalize_relu: _same,
     rescale_groups: _same,
     window_sum: _window_sum,
 }

@@ -25,11 +25,12 @@ def summary(
     *,
     dtype: Any = None,
     depth: int | None = None,
+    training: bool = False,
 ) -> Summary:
     """Count what each layer of a model costs, and find what its units see.
 
-    The model is run once, in evaluation, on arrays that have a shape but no memory; it stays as it
-    was.  All figures are those of one example.
+    The model is run once on arrays that have a shape but no memory; it stays as it was.  All
+    figures are those of one example.
 
     >>> from minicnn import nn
     >>> found = summary(nn.Sequential(nn.Conv2d(3, 10, 5), nn.MaxPool2d(2)), (3, 50, 50))
@@ -42,6 +43,7 @@ def summary(
         dtype: of the inputs; by default that of the parameters or, where the model refuses that,
             int64, as for words.
         depth: rows of modules that stand deeper are summed up in the row above them.
+        training: run it as in training, with auxiliary heads and what dropout and batch norm keep.
 
     Raises:
         ArgumentError: the model does not take such inputs or is frozen, or a shape is none.
@@ -63,7 +65,7 @@ def summary(
             f"summary: {type(model).__name__} does not take {len(shapes)} "
             f"input{'s' * (len(shapes) != 1)}: {error}"
         ) from None
-    return Summary(model, [tuple(shape) for shape in shapes], dtype, depth)
+    return Summary(model, [tuple(shape) for shape in shapes], dtype, depth, training)
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,11 @@ class Summary:
         im2col_bytes: of the layer that needs most.
     """
 
-    def __init__(self, model: Module, shapes: list[Sides], dtype: Any, depth: int | None) -> None:
-        found = trace(model, shapes, dtype)
-        self.model, self.input_shapes = type(model).__name__, shapes
+    def __init__(
+        self, model: Module, shapes: list[Sides], dtype: Any, depth: int | None, training: bool
+    ) -> None:
+        found = trace(model, shapes, dtype, training)
+        self.model, self.input_shapes, self.training = type(model).__name__, shapes, training
         self.parameters = sum(p.array.size for p in model.parameters())
         self.trainable = sum(p.array.size for p in model.parameters() if p.requires_grad)
         self.parameter_bytes = sum(p.array.nbytes for p in model.parameters())
@@ -219,7 +223,7 @@ def _row(part: Part, level: int, summed_up: bool, names: dict[int, str], image: 
         path=part.path,
         kind=part.kind,
         level=level,
-        calls=part.calls,
+        calls=part.calls or max(p.calls for p in parts),
         output_shape=part.shape,
         kernel_size=window and window.kernel,
         stride=window and window.stride,

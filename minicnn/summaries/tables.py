@@ -147,7 +147,8 @@ def _lines(rows: Sequence[Layer], columns: Sequence[Column]) -> list[str]:
 def heading(summary: Summary) -> str:
     """Name the model and its input."""
     shapes = " and ".join("x".join(map(str, shape)) for shape in summary.input_shapes)
-    return f"{summary.model} for one example of {shapes}, in evaluation"
+    mode = "training" if summary.training else "evaluation"
+    return f"{summary.model} for one example of {shapes}, in {mode}"
 
 
 def totals(summary: Summary) -> list[str]:

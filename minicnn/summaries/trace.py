@@ -32,6 +32,7 @@ NAMES = {  # what an operation is called by those who call it
     "joined": "cat",
     "matrix_product": "matmul",
     "normalize_groups": "normalize",
+    "normalize_relu": "batch_norm",
     "pad_with": "pad",
     "permute_dims": "permute",
     "pick": "amax",
@@ -186,19 +187,21 @@ class Trace(HollowCalls):
                 self.part(path)
 
 
-def trace(model: Module, shapes: list[tuple[int, ...]], dtype: Any = None) -> Trace:
-    """Run a model on hollow inputs, a batch of one, in evaluation; leave it as it was.
+def trace(
+    model: Module, shapes: list[tuple[int, ...]], dtype: Any = None, training: bool = False
+) -> Trace:
+    """Run a model on hollow inputs, a batch of one; leave it as it was.
 
     Raises:
         ArgumentError: the model does not take inputs of these shapes.
     """
     own = next((p.dtype for p in model.parameters() if is_floating(p.dtype)), np.float32)
     try:
-        return _run(model, shapes, own if dtype is None else dtype)
+        return _run(model, shapes, own if dtype is None else dtype, training)
     except MinicnnError as error:
         if dtype is None and isinstance(error, DTypeError):
             with suppress(MinicnnError):
-                return _run(model, shapes, np.int64)  # words
+                return _run(model, shapes, np.int64, training)  # words
         raise ArgumentError(
             f"summary: {type(model).__name__} does not take an input of shape "
             f"{' and '.join(map(str, shapes))}: {error}\n"
@@ -206,11 +209,13 @@ def trace(model: Module, shapes: list[tuple[int, ...]], dtype: Any = None) -> Tr
         ) from error
 
 
-def _run(model: Module, shapes: list[tuple[int, ...]], dtype: Any) -> Trace:
+def _run(model: Module, shapes: list[tuple[int, ...]], dtype: Any, training: bool) -> Trace:
     inputs = [Tensor(hollow((1, *shape), dtype)) for shape in shapes]
     found = Trace(model, inputs)
     handles = []
-    with _unchanged(model), enable_grad(), only_numpy(), noting(found):
+    with _unchanged(model), enable_grad(), only_numpy(), noting(found), np.errstate(all="ignore"):
+        for module in model.modules():
+            module.training = training
         try:
             for module in model.modules():
                 handles.append(module.register_forward_pre_hook(found.enter))
@@ -226,12 +231,10 @@ def _run(model: Module, shapes: list[tuple[int, ...]], dtype: Any) -> Trace:
 
 @contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
-    """Put mode, buffers and random numbers back after a run in evaluation."""
+    """Put mode, buffers and random numbers back after a run."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.array.copy()) for buffer in model.buffers()]
     numbers = random.default.get_state()
-    for module, _ in modes:
-        module.training = False
     try:
         yield
     finally:

@@ -19,10 +19,11 @@ from minicnn.summaries.hollow import hollow
 from minicnn.tensor import Tensor
 
 
-def of(name, depth=None, size=None, **settings):
+def of(name, depth=None, size=None, training=False, **settings):
     with undrawn():
         model = models.create(name, **settings)
-    return summary(model, size or models.CATALOGUE[name].input_shape, depth=depth)
+    shape = size or models.CATALOGUE[name].input_shape
+    return summary(model, shape, depth=depth, training=training)
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +161,12 @@ def test_the_first_row_of_googlenets_table_is_a_separable_window(googlenet):
     ("inception_v3", "Mixed_7c", 1311, 32, {}),
     ("inception_resnet_v2", "conv", 3039, 32, {}),
     ("mobilenet_v1", "features", 315, 32, {}),
+    ("wavenet", "head", 3 * 1024 - 2, 1, {}),
 ])  # fmt: skip
 def test_receptive_fields(name, row, field, jump, settings):
     found = of(name, depth=2 if "." in row else 1, **settings)[row]
-    assert found.receptive_field == (field, field)
-    assert found.jump == (jump, jump)
+    assert {*found.receptive_field} == {field}
+    assert {*found.jump} == {jump}
 
 
 # --- PyTorch's counter ----------------------------------------------------------------------------
@@ -230,6 +232,32 @@ def test_heads_that_are_for_training_only_are_not_called_but_counted():
     found = of("googlenet", depth=1, size=(3, 65, 65))
     assert (found["aux1"].calls, found["aux1"].output_shape) == (0, None)
     assert found["aux1"].parameters > 2_000_000
+    trained = of("googlenet", depth=1, size=(3, 65, 65), training=True)
+    assert (trained["aux1"].calls, trained["aux1"].output_shape) == (1, (1000,))
+    assert trained["aux1"].parameters == found["aux1"].parameters
+    assert trained.multiply_adds == found.multiply_adds + sum(
+        trained[name].multiply_adds for name in ("aux1", "aux2")
+    )
+
+
+class InAList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+        self.unused = nn.ModuleList([nn.Linear(3, 3)])
+
+    def forward(self, x):
+        return self.used[1](self.used[0](x))
+
+
+def test_a_list_runs_if_its_modules_do():
+    found = summary(InAList(), (3,), depth=1)
+    assert [(row.path, row.calls, row.parameters) for row in found] == [
+        ("used", 1, 24), ("unused", 0, 12)
+    ]  # fmt: skip
+    assert [line.split()[2:4] for line in found.text(80).splitlines()[3:5]] == [
+        ["24", "18"], ["not", "called"]
+    ]  # fmt: skip
 
 
 class OneRow(nn.Module):

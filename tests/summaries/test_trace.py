@@ -153,19 +153,30 @@ def state_of(model):
     )
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(1, 7, 7), (3, 7, 7), (1, 2, 2)])
-def test_the_model_is_left_as_it_was_also_after_an_error(shape):
+def test_the_model_is_left_as_it_was_also_after_an_error(shape, training):
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), Counter(), nn.Dropout())
     model[1].eval()
     before = state_of(model)
     if shape == (1, 7, 7):
-        trace(model, [shape])
+        trace(model, [shape], training=training)
     else:
         with pytest.raises(
             ArgumentError, match=r"(?s)Sequential does not take .* without the batch"
         ):
-            trace(model, [shape])
+            trace(model, [shape], training=training)
     assert state_of(model) == before
+
+
+def test_training_keeps_a_mask_and_what_batch_norm_reads():
+    model = nn.Sequential(
+        nn.Conv2d(2, 2, 1), nn.Tanh(), nn.BatchNorm2d(2, affine=False), nn.Dropout()
+    )
+    _, tanh, norm, dropout = trace(model, [(2, 5, 5)], training=True).root.children
+    assert tanh.kept == 4 * 50
+    assert norm.kept < 100  # its input is there; moments, and weights that do not learn
+    assert dropout.kept == 50  # one byte each
 
 
 def test_inside_no_grad_the_same_is_found():
