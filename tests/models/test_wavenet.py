@@ -69,6 +69,8 @@ def test_a_layer_by_its_definition(seeded):
 
 def test_generated_values_follow_their_distribution(seeded):
     model, count = tiny(), 4000
+    for parameter in model.parameters():
+        parameter.array *= 3  # so that one distribution differs from another
     start = np.array([[1, 4, 2, 0, 3, 3, 1, 2, 2, 4, 0, 1]])
     continued = model.generate(minicnn.tensor(start.repeat(count, axis=0)), 2).numpy()
     np.testing.assert_array_equal(continued[:, :12], start.repeat(count, axis=0))
@@ -78,12 +80,22 @@ def test_generated_values_follow_their_distribution(seeded):
         logits = model(classes).detach().numpy()[0, :, -1]
         return np.exp(logits) / np.exp(logits).sum()
 
-    np.testing.assert_allclose(first, distribution(start), atol=5 * 0.5 / np.sqrt(count))
+    bound = 5 * 0.5 / np.sqrt(count)
+    np.testing.assert_allclose(first, distribution(start), atol=bound)
+    assert np.abs(distribution(start[:, :-1]) - distribution(start)).max() > 2 * bound
     k = int(first.argmax())
     second = continued[continued[:, 12] == k, 13]
     expected = distribution(np.append(start, [[k]], axis=1))
     shares = np.bincount(second, minlength=5) / len(second)
     np.testing.assert_allclose(shares, expected, atol=5 * 0.5 / np.sqrt(len(second)))
+
+
+def test_each_generated_value_is_drawn_from_the_whole_receptive_field(seeded):
+    model, seen = tiny(), []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].array))
+    continued = model.generate(minicnn.tensor([[1, 4, 2, 0, 3, 3, 1]]), 3).array
+    assert [classes.shape[1] for classes in seen] == [7, 8, 8]
+    np.testing.assert_array_equal(seen[2], continued[:, 1:9])
 
 
 def test_it_learns_to_continue_melodies(seeded):
