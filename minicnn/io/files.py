@@ -8,8 +8,9 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 from zipfile import BadZipFile
 
@@ -84,7 +85,7 @@ DAMAGE = (
 
 
 @contextmanager
-def opened(function: str, path: StrPath, kind: str, advice: str) -> Iterator[BinaryIO]:
+def opened(function: str, path: StrPath, kind: str, advice: str) -> Iterator[BufferedReader]:
     """Open a file to read it, and turn all that can be wrong with it into a FileFormatError.
 
     Raises:

@@ -7,11 +7,14 @@ The file is a zip archive: `data.pkl` describes dicts, numbers and tensors, and 
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from io import BufferedReader
 from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +22,6 @@ from minicnn.io.files import StrPath, opened
 from minicnn.io.pickles import LARGEST, Recipe, unpickle
 from minicnn_kernels.arrays import Array
 
-PIECE = 2**20  # bytes read at a time
 ADVICE = (
     "copy it again or, with PyTorch, write the weights alone into a new file: "
     "torch.save(model.state_dict(), path)"
@@ -60,12 +62,14 @@ STORAGES = {
 class Checkpoint:
     """An open file: finds the storages, and makes tensors of them."""
 
-    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
-        self.archive, self.size = archive, size
+    def __init__(self, file: BufferedReader) -> None:
+        self.file, self.size = file, file.seek(0, os.SEEK_END)
         self.storages: dict[str, Storage] = {}
         self.read_bytes, self.tensor_bytes = 0, 0
-        self.entries = {entry.filename: entry for entry in archive.infolist()}
-        if len(self.entries) < len(archive.infolist()):
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+        self.entries = {entry.filename: entry for entry in entries}
+        if len(self.entries) < len(entries):
             raise ValueError("two of its entries have the same name")
         pickles = [name for name in self.entries if name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -85,26 +89,28 @@ class Checkpoint:
         return unpickle(self.text(f"{self.folder}data.pkl", LARGEST), names, self.storage)
 
     def text(self, name: str, most: int) -> bytes:
-        """Read a small entry as a whole."""
+        """Read a small entry."""
         if self.entries[name].file_size > most:
             raise ValueError(f"its entry {name} has {self.entries[name].file_size} bytes")
-        return b"".join(self.pieces(name))
+        return self.read(name).tobytes()
 
-    def pieces(self, name: str) -> Iterator[bytes]:
-        """Read an entry piece by piece; the last one fails if the check sum is wrong."""
+    def read(self, name: str) -> Array:
+        """Read the bytes of an entry into memory of its own size, and compare the check sum."""
         if name not in self.entries:
             raise ValueError(f"its entry {name} is missing")
         entry = self.entries[name]
         self.read_bytes += entry.file_size
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise ValueError(
-                f"its entry {name} is compressed or encrypted, which PyTorch's are not"
-            )
+            raise ValueError(f"its entry {name} is compressed or encrypted, unlike PyTorch's")
         if entry.file_size != entry.compress_size or self.read_bytes > self.size:
             raise ValueError(f"its entries have more bytes than the file ({self.size})")
-        with self.archive.open(entry) as file:
-            while piece := file.read(PIECE):
-                yield piece
+        self.file.seek(entry.header_offset)
+        lengths = struct.unpack("<26x2H", self.file.read(30))  # of a name and of more, to skip
+        self.file.seek(sum(lengths), os.SEEK_CUR)
+        raw = np.empty(entry.file_size, np.uint8)
+        if self.file.readinto(raw.data) < len(raw) or zlib.crc32(raw.data) != entry.CRC:
+            raise ValueError(f"its entry {name} is cut short or changed")
+        return raw
 
     def storage(self, description: Any) -> Storage:
         """Find a storage by the description that a pickle gives of it."""
@@ -129,11 +135,7 @@ class Checkpoint:
             raise ValueError(
                 f"storage {key[:60]} should have {count} values, its entry has {there} bytes"
             )
-        raw = np.empty(there, np.uint8)
-        start = 0
-        for piece in self.pieces(name) if there else ():
-            raw[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
-            start += len(piece)
+        raw = self.read(name) if there else np.empty(0, np.uint8)
         values = raw.view(stored).astype(stored.newbyteorder("="), copy=False)
         if kind == STORAGES["BFloat16Storage"]:
             return from_bfloat16(values)
@@ -187,15 +189,12 @@ def load_torch(path: StrPath) -> Any:
         return read_torch(file)
 
 
-def read_torch(file: BinaryIO) -> Any:
+def read_torch(file: BufferedReader) -> Any:
     """Read a checkpoint from an open file."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
     start = file.read(9)
     if start[:1] == b"\x80" or b"ustar" in start:
         raise ValueError("it is a pickle, as PyTorch wrote before 1.6, and might run a program")
-    with zipfile.ZipFile(file) as archive:
-        return Checkpoint(archive, size).value()
+    return Checkpoint(file).value()
 
 
 def named_arrays(value: Any) -> dict[str, Array]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from io import BufferedReader
 from itertools import accumulate
 from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def is_of_torch(path: StrPath) -> bool:
     return start.startswith((b"PK", b"\x80")) and start[8:] != b"{"
 
 
-def _read_header(file: BinaryIO) -> tuple[dict[str, Place], dict[str, str]]:
+def _read_header(file: BufferedReader) -> tuple[dict[str, Place], dict[str, str]]:
     """Return the places of all arrays, and the metadata.
 
     Raises:
@@ -185,12 +186,12 @@ def _place(name: str, entry: Mapping[str, Any], data: int) -> Place:
     return Place(data + start, data + stop, code, shape)
 
 
-def _read_array(file: BinaryIO, place: Place) -> Array:
+def _read_array(file: BufferedReader, place: Place) -> Array:
     """Read one array into memory of its own size."""
     stored = np.dtype("uint16" if place.code == BFLOAT16 else DTYPES[place.code])
     array = np.empty(place.shape, stored.newbyteorder("<"))
     file.seek(place.start)
-    if array.size and file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
+    if array.size and file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
         raise ValueError("it became shorter while it was read")
     array = array.astype(stored, copy=False)
     return from_bfloat16(array) if place.code == BFLOAT16 else array
