@@ -152,40 +152,64 @@ def rescale(
 ) -> Any:  # fmt: skip
     """Normalise with fixed statistics, add, rectify; gamma and beta as in `normalize`."""
     gamma, beta, weights = _weights(x, gamma, beta, weights)
-    return rescale_groups(x, gamma, beta, add, fixed, eps, weights, relu)
+    if relu:
+        return rescale_relu(x, gamma, beta, add, fixed, eps, weights)
+    y = rescale_groups(x, gamma, beta, fixed, eps, weights)
+    return y if add is None else y + add
 
 
 @differentiable
 def rescale_groups(
-    x: Array, gamma: Array, beta: Array, add: Array, /, statistics: Moments, eps: float,
-    weights: Shape, relu: bool = False,
-) -> Array:  # fmt: skip
-    """y = gamma * x_hat + beta + add, x_hat = (x - mean) / sqrt(var + eps), with given moments.
-
-    With `relu` it is 0 where it would be negative; add may be None, and stand for 0.
-    """
+    x: Array, gamma: Array, beta: Array, /, statistics: Moments, eps: float, weights: Shape
+) -> Array:
+    """y = gamma * x_hat + beta, x_hat = (x - mean) / sqrt(var + eps), with given mean and var."""
     seen = gamma.reshape(weights), beta.reshape(weights)
-    return kernels.rescale(x, *seen, add, *statistics, eps=eps, relu=relu)
+    return kernels.rescale(x, *seen, None, *statistics, eps=eps)
 
 
-@rescale_groups.gradient(saves="y x gamma")
+@rescale_groups.gradient(saves="x gamma")
+def _(
+    dy: Array, y: Array, x: Array, gamma: Array, beta: Array, *,
+    statistics: Moments, eps: float, weights: Shape,
+) -> Gradients:  # fmt: skip
+    return _rescale_gradients(dy, x, gamma, statistics, eps, weights)
+
+
+@differentiable
+def rescale_relu(
+    x: Array, gamma: Array, beta: Array, add: Array, /, statistics: Moments, eps: float,
+    weights: Shape,
+) -> Array:  # fmt: skip
+    """y = relu(gamma * x_hat + beta + add), the rest as in `rescale_groups`; add may be None."""
+    seen = gamma.reshape(weights), beta.reshape(weights)
+    return kernels.rescale(x, *seen, add, *statistics, eps=eps, relu=True)
+
+
+@rescale_relu.gradient(saves="y x gamma")
 def _(
     dy: Array, y: Array, x: Array, gamma: Array, beta: Array, add: Array, *,
-    statistics: Moments, eps: float, weights: Shape, relu: bool,
+    statistics: Moments, eps: float, weights: Shape,
 ) -> Gradients:  # fmt: skip
-    left = dy * (y != 0) if relu else dy
+    left = dy * (y != 0)
+    return *_rescale_gradients(left, x, gamma, statistics, eps, weights), lambda: left
+
+
+def _rescale_gradients(
+    dy: Any, x: Any, gamma: Any, statistics: Moments, eps: float, weights: Shape
+) -> tuple[Thunk, Thunk, Thunk]:
+    """Return dx, dgamma and dbeta, on arrays or Tensors."""
     one, zero = (np.full(gamma.shape, value, x.dtype) for value in (1, 0))
     only_scaled = statistics._replace(mean=np.zeros_like(statistics.mean))
+    seen = Spec(weights, x.dtype)
 
     def dgamma() -> Any:
-        x_hat = rescale_groups(x, one, zero, None, statistics, eps, weights)
-        return view_as(unbroadcast(left * x_hat, Spec(weights, x.dtype)), gamma.shape)
+        x_hat = rescale_groups(x, one, zero, statistics, eps, weights)
+        return view_as(unbroadcast(dy * x_hat, seen), gamma.shape)
 
     return (
-        lambda: rescale_groups(left, gamma, zero, None, only_scaled, eps, weights),
+        lambda: rescale_groups(dy, gamma, zero, only_scaled, eps, weights),
         dgamma,
-        lambda: view_as(unbroadcast(left, Spec(weights, x.dtype)), beta.shape),
-        lambda: left,
+        lambda: view_as(unbroadcast(dy, seen), gamma.shape),
     )
 
 

@@ -42,7 +42,7 @@ def rectified(name: str, shape: Shape, *scale_and_shift: Shape, training: bool =
         return y if m is minicnn else written_out(m, y, add)
 
     inputs = (shape, *scale_and_shift, *([shape] if added else []))
-    op = "normalize_relu" if training else "rescale_groups"
+    op = "normalize_relu" if training else "rescale_relu"
     ours = partial(function, minicnn)
     return Case(op, name, ours, inputs, function, "batch_norm", public=not added)
 
