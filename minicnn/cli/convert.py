@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from minicnn.cli.progress import progress
     from minicnn.io import load_file, load_metadata, save_file
     from minicnn.io.weights import is_of_torch
+    from minicnn.nn.init import undrawn
 
     with progress(3, "step") as (write, tick):
         arrays = load_file(options.source)
@@ -54,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
         tick()
         arrays = without_prefix(arrays, options.prefix)
         if options.model:
-            models.create(options.model).load_state_dict(arrays)
+            with undrawn():
+                model = models.create(options.model)
+            model.load_state_dict(arrays)
         if options.dtype:
             for name, array in arrays.items():
                 arrays[name] = cast(name, array, options.dtype)
