@@ -36,6 +36,7 @@ def test_both_fit_each_other(size, seeded):
     images = models.dcgan_generator(latent=7, **settings).sample(3)
     assert images.shape == (3, 2, size, size)
     assert (np.abs(images.array) < 1).all()
+    assert images.array.min() < 0 < images.array.max()
     assert models.dcgan_discriminator(**settings)(images).shape == (3,)
 
 
