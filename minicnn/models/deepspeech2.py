@@ -18,7 +18,7 @@ from minicnn.ops.shape import flatten, permute
 
 __all__ = ["deepspeech2"]
 
-CONVOLUTIONS = (  # channels, (bands, frames) of the window, stride; section 3.3
+CONVOLUTIONS = (  # channels, (bands, frames) of the window, stride
     (32, (41, 11), (2, 2)),
     (32, (21, 11), (2, 1)),
     (96, (21, 11), (2, 1)),

@@ -4,7 +4,7 @@ No gradient is needed: shown a pattern, the cells that answer most strongly stre
 through which they were excited.
 
 Paper: Fukushima 1980, "Neocognitron: a self-organizing neural network model for a mechanism of
-pattern recognition unaffected by shift in position", Biological Cybernetics 36, equations 1-9.
+pattern recognition unaffected by shift in position", Biological Cybernetics 36.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ class Neocognitron(nn.Module):
     A last cell becomes active for one pattern and what resembles it, wherever it stands. Which
     pattern that is, nobody tells it: see which cell answers to which.
 
-    The sizes, `selectivity` and amounts of reinforcement are the paper's; the fall of the weights
-    c and d with the distance is not given there and is chosen here.
+    Sizes, columns, `selectivity`, amounts of reinforcement and saturation are the paper's. Chosen
+    here: how c and d fall with the distance, borders that lead to the paper's sizes, and random
+    first synapses, where the paper gives each plane a faint orientation.
     """
 
     def __init__(

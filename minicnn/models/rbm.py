@@ -1,7 +1,7 @@
 """Restricted Boltzmann machine: two layers of units that explain each other, and no error signal.
 
 Paper: Hinton 2002, "Training products of experts by minimizing contrastive divergence", Neural
-Computation 14, sections 4 and 6.
+Computation 14.
 """
 
 from __future__ import annotations

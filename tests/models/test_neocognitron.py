@@ -20,7 +20,7 @@ def filled(module, seed=1):
 
 
 def test_sizes_of_the_paper():
-    """Fukushima 1980, section 4: cells in a plane of each layer."""
+    """Fukushima 1980, the simulation: cells in a plane of each layer."""
     net, u, sizes = Neocognitron(), minicnn.rand(1, 1, 16, 16), []
     for s_cells, c_cells in net.stages:
         s = s_cells(u)
