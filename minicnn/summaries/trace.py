@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,6 @@ class Part:
     kept: int = 0
     columns: int = 0
 
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition(".")[2]
-
     def walk(self) -> Iterator[Part]:
         """Go over this part and all below it."""
         yield self
@@ -144,7 +140,8 @@ class Trace(HollowCalls):
 
     def _of_operation(self, call: Call) -> Part:
         part, before = self.running[-1]
-        if part.module is not None and not any(part.module.children()):
+        submodules = part.module._modules if part.module is not None else {}
+        if not submodules:
             return part
         kind = NAMES.get(call.op.name, call.op.name)
         place = len(before)
@@ -152,9 +149,10 @@ class Trace(HollowCalls):
         if place < len(known) and known[place].kind == kind:  # in a further call of the module
             operation = known[place]
         else:
-            number = sum(child.kind == kind for child in known)
-            name = f"{kind}{number or ''}"
-            operation = Part(f"{part.path}.{name}" if part.path else name, kind=kind)
+            start = f"{part.path}." if part.path else ""
+            taken = {child.path for child in known} | {f"{start}{name}" for name in submodules}
+            paths = (f"{start}{kind}{number or ''}" for number in count())
+            operation = Part(next(path for path in paths if path not in taken), kind=kind)
             part.children.append(operation)
         before.append(operation)
         operation.calls += 1
@@ -182,8 +180,8 @@ class Trace(HollowCalls):
         """Make parts of the modules that were not called, if they have parameters."""
         for path, module in self.modules.items():
             above = self.parts.get(path.rpartition(".")[0])
-            called = above is None or above.calls or above is self.root or above.children
-            if path not in self.parts and called and any(True for _ in module.parameters()):
+            runs = above is not None and (above is self.root or above.calls or above.children)
+            if runs and path not in self.parts and list(module.parameters()):
                 self.part(path)
 
 

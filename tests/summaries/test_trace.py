@@ -83,6 +83,22 @@ def test_operations_of_a_block_called_twice_are_the_same_rows():
     ]
 
 
+class Both(nn.Module):
+    """A layer called relu, and the function."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.Sequential(nn.ReLU())
+
+    def forward(self, x):
+        return self.relu(F.relu(F.relu(x)))
+
+
+def test_an_operation_never_has_the_path_of_a_module():
+    root = trace(Both(), [(3,)]).root
+    assert [part.path for part in root.walk()] == ["", "relu1", "relu2", "relu", "relu.0"]
+
+
 def test_the_memory_of_results_and_of_what_is_kept():
     """By hand: what each gradient reads, in units of an image of 8x8, float64."""
     image = 8 * 8 * 8
