@@ -73,10 +73,8 @@ def _print_csv(found: dict[str, Entry]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["name", "year", "parameters", "multiply_adds", "flops", "input", "paper"])
     for name, e in found.items():
-        work = e.multiply_adds
-        flops = None if work is None else 2 * work
-        shape = "x".join(map(str, e.input_shape))
-        writer.writerow([name, e.year, e.parameters, work, flops, shape, e.paper])
+        shape, work = "x".join(map(str, e.input_shape)), e.multiply_adds
+        writer.writerow([name, e.year, e.parameters, work, 2 * work, shape, e.paper])
 
 
 def _print_table(found: dict[str, Entry]) -> None:
@@ -84,8 +82,7 @@ def _print_table(found: dict[str, Entry]) -> None:
 
     rows = [("name", "year", "parameters", "mult-adds", "input", "paper")]
     for name, e in found.items():
-        work = "" if e.multiply_adds is None else amount(e.multiply_adds)
-        shape = "x".join(map(str, e.input_shape))
+        shape, work = "x".join(map(str, e.input_shape)), amount(e.multiply_adds)
         rows.append((name, str(e.year), f"{e.parameters:,}", work, shape, e.paper))
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     width = shutil.get_terminal_size((200, 24)).columns

@@ -123,11 +123,15 @@ def _named(
         raise UsageError(
             f"no model is called {options.model!r}; {near(options.model.lower(), models.list())}"
         )
-    shape = CATALOGUE[options.model].input_shape
+    entry, settings = CATALOGUE[options.model], _settings(options.settings)
+    shape = entry.input_shape
+    for name in settings.keys() - entry.settings:
+        known = sorted(entry.settings)
+        raise UsageError(f"{options.model} has no setting {name!r}; {near(name, known)}")
     if len(sizes) == 1 and len(sizes[0]) == 1 and len(shape) > 1:
         sizes = [(shape[0], *sizes[0] * (len(shape) - 1))]
     try:
-        model = models.create(options.model, **_settings(options.settings))
+        model = models.create(options.model, **settings)
     except (TypeError, ValueError, MinicnnError) as error:
         raise UsageError(f"{options.model}: {error}") from error
     return model, sizes or [shape]

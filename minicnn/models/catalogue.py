@@ -28,7 +28,7 @@ class Entry:
     paper: str
     input_shape: tuple[int, ...]
     parameters: int
-    multiply_adds: int | None = None
+    multiply_adds: int
 
     @property
     def settings(self) -> frozenset[str]:
@@ -48,10 +48,13 @@ def published(
     paper: str,
     *,
     parameters: int,
+    multiply_adds: int,
     input_shape: tuple[int, ...] = (3, 224, 224),
-    multiply_adds: int | None = None,
 ) -> Callable[[Builder], Builder]:
-    """Enter the function below, which builds a model of a paper, into the catalogue."""
+    """Enter the function below, which builds a model of a paper, into the catalogue.
+
+    Write what `minicnn.summary(model, input_shape)` counts.
+    """
 
     def enter(builder: Builder) -> Builder:
         CATALOGUE[builder.__name__] = Entry(

@@ -181,7 +181,7 @@ class Trace(HollowCalls):
         for path, module in self.modules.items():
             above = self.parts.get(path.rpartition(".")[0])
             runs = above is not None and (above is self.root or above.calls or above.children)
-            if runs and path not in self.parts and list(module.parameters()):
+            if runs and path not in self.parts and any(True for _ in module.parameters()):
                 self.part(path)
 
 

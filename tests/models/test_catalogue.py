@@ -11,13 +11,15 @@ def empty(monkeypatch):
 
 
 def test_a_builder_is_entered_under_its_name_and_stays_itself(empty):
-    @catalogue.published(1958, "Rosenblatt: The perceptron", parameters=3, input_shape=(2,))
+    @catalogue.published(
+        1958, "Rosenblatt: The perceptron", parameters=3, multiply_adds=2, input_shape=(2,)
+    )
     def perceptron():
         return "built"
 
     assert perceptron() == "built"
     entry = catalogue.CATALOGUE["perceptron"]
-    assert entry == catalogue.Entry(perceptron, 1958, "Rosenblatt: The perceptron", (2,), 3)
+    assert entry == catalogue.Entry(perceptron, 1958, "Rosenblatt: The perceptron", (2,), 3, 2)
 
 
 class Net:
@@ -32,7 +34,7 @@ def test_settings_are_those_of_the_class_where_the_builder_passes_them_on():
         return Net(**settings)
 
     def settings(builder):
-        return catalogue.Entry(builder, 2000, "Nobody: Nothing", (3,), 0).settings
+        return catalogue.Entry(builder, 2000, "Nobody: Nothing", (3,), 0, 0).settings
 
     assert settings(plain) == {"num_classes", "modern"}
     assert settings(passing) == {"num_classes", "width"}

@@ -161,7 +161,7 @@ def test_only_classifiers_are_trained(monkeypatch):
         (blind, "blind is no classifier: it has no num_classes"),
         (map_of_classes, r"for 2 pictures of 1x32x32 it returns \(2, 10, 30, 30\)"),
     ):
-        entry = models.catalogue.Entry(builder, 2000, "Nobody: Nothing", (1, 32, 32), 0)
+        entry = models.catalogue.Entry(builder, 2000, "Nobody: Nothing", (1, 32, 32), 0, 0)
         monkeypatch.setitem(models.CATALOGUE, builder.__name__, entry)
         recipe = Recipe(model=builder.__name__)
         with pytest.raises(UsageError, match=text):
