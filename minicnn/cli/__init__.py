@@ -29,6 +29,8 @@ from minicnn.errors import DeviceError, MinicnnError, UsageError
 EXAMPLES = """examples:
   minicnn train lenet5                train LeNet-5 on the digits that come with minicnn
   minicnn train lenet5 --modern       the same with ReLU and max-pooling
+  minicnn train resnet20 --data shapes
+                                      another network, on generated pictures
   minicnn eval runs/lenet5            test the trained network again
   minicnn predict runs/lenet5 seven.png
                                       ask it about a picture
