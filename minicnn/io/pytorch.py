@@ -193,7 +193,10 @@ def read_torch(file: BufferedReader) -> Any:
     """Read a checkpoint from an open file."""
     start = file.read(9)
     if start[:1] == b"\x80" or b"ustar" in start:
-        raise ValueError("it is a pickle, as PyTorch wrote before 1.6, and might run a program")
+        raise ValueError(
+            "it is a pickle that is no zip archive, as PyTorch wrote before 1.6 (to convert it: "
+            "torch.save(torch.load(old, weights_only=True), new))"
+        )
     return Checkpoint(file).value()
 
 

@@ -234,7 +234,7 @@ def test_nothing_is_run(tmp_path):
     with pytest.raises(FileFormatError, match=r"names (posix|nt)\.mkdir, which is no part of wei"):
         load_file(path)
     path.write_bytes(pickle.dumps({"x": Trap()}))  # and so not in an old file either
-    with pytest.raises(FileFormatError, match=r"as PyTorch wrote before 1\.6, and might run"):
+    with pytest.raises(FileFormatError, match=r"before 1\.6 \(to convert it: torch\.save\("):
         load_file(path)
     assert not (tmp_path / "sprung").exists()
 
