@@ -246,6 +246,7 @@ DAMAGED = {
     "offsets behind each other": safetensors_bytes(entry(offsets=[8, 0]), bytes(8)),
     "negative offsets": safetensors_bytes(entry(offsets=[-8, 0]), bytes(8)),
     "offsets unlike the shape": safetensors_bytes(entry(shape=[3]), bytes(8)),
+    "offsets beyond the shape": safetensors_bytes(entry(shape=[1]), bytes(8)),
     "negative size": safetensors_bytes(entry(shape=[-2]), bytes(8)),
     "size beyond all memory": safetensors_bytes(entry(shape=[2**63, 2]), bytes(8)),
     "empty, but too big": safetensors_bytes(entry(shape=[0, 2**62], offsets=[0, 0])),

@@ -91,6 +91,7 @@ def test_a_new_head_is_like_the_old_one():
     assert (head.kernel_size, head.stride, head.padding) == ((3, 1), (2, 2), (1, 0))
     assert (head.bias, head.weight.dtype, head.training) == (None, np.float64, False)
     assert head.weight.shape == (4, 2, 3, 1)
+    assert not replace_head(models.lenet5().eval(), 3).output.training
 
 
 @pytest.mark.parametrize(("model", "text"), [

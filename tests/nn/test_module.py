@@ -404,6 +404,8 @@ def test_a_prefix_of_all_keys_is_named_and_a_long_table_cut():
     state = {f"module.{key}": tensor for key, tensor in filled().items()}
     with pytest.raises(ShapeError, match=r"\(the keys begin with 'module\.'; give them without"):
         Block().load_state_dict(state)
+    with pytest.raises(ShapeError, match=r"keys do not fit Linear; nothing was loaded\n"):
+        minicnn.nn.Linear(2, 3).load_state_dict({"0.weight": np.ones(2), "1.weight": np.ones(2)})
     many = {f"k{i}": np.ones(1) for i in range(100)}
     with pytest.raises(ShapeError, match=r"102 of 102 keys") as caught:
         minicnn.nn.Linear(2, 3).load_state_dict(many)
