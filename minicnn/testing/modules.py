@@ -143,7 +143,7 @@ MODELS = [
     _block("rbm", "free energy", lambda: RBM(3, 4), (2, 3)),
     _block(
         "text_cnn", "narrow",
-        lambda: models.text_cnn(vocabulary=7, dimension=2, width=0.01, num_classes=2),
+        lambda: models.text_cnn(vocabulary=7, dimension=3, width=0.02, num_classes=2),
         np.array([[1, 2, 3, 4, 5, 6], [2, 2, 6, 4, 1, 2]]), ("vectors", "convolutions.0"),
     ),
     _block(
