@@ -61,7 +61,7 @@ def table(rows, columns, side=1.1):
 
 def save(figure, name):
     """Write a PNG without a date."""
-    figure.savefig(HERE / f"beyond-{name}.png", dpi=80, bbox_inches="tight", metadata={
+    figure.savefig(HERE / f"beyond-{name}.png", dpi=100, bbox_inches="tight", metadata={
         "Software": None
     })  # fmt: skip
 
@@ -89,7 +89,7 @@ def draw_masks():
         pictures, masks = data[16 * step : 16 * (step + 1)]
         return F.cross_entropy(model(minicnn.tensor(pictures)), masks)
 
-    train(model, 380, loss_of, lr=2e-3)
+    train(model, 1000, loss_of, lr=3e-3)
     pictures, masks = Shapes("test", **settings)[:200]
     with minicnn.no_grad():
         found = model.eval()(minicnn.tensor(pictures)).array.argmax(axis=1)
@@ -153,11 +153,11 @@ def draw_samples():
     generator = models.dcgan_generator(**settings)
     discriminator = models.dcgan_discriminator(**settings)
     optimizers = [
-        Adam(module.parameters(), lr=1e-3, betas=(0.5, 0.999))
+        Adam(module.parameters(), lr=5e-4, betas=(0.5, 0.999))
         for module in (generator, discriminator)
     ]
     start, losses, shown = time.perf_counter(), [], []
-    steps = max(int(350 * PART), 8)
+    steps = max(int(1600 * PART), 8)
     with minicnn.no_grad():
         z = minicnn.randn(12, generator.latent)
     for step in range(steps):
