@@ -69,7 +69,7 @@ def test_a_short_code_tells_more_than_the_mean_of_all_digits(name, seeded):
     shape = (256, 64) if name == "dense_autoencoder" else images.shape
     x = minicnn.tensor(images.reshape(shape))
     optimizer = Adam(model.parameters(), lr=0.03 if name == "dense_autoencoder" else 0.01)
-    for _ in range(200 if name == "dense_autoencoder" else 80):
+    for _ in range(200 if name == "dense_autoencoder" else 160):
         optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(model(x), x).backward()
         optimizer.step()

