@@ -128,7 +128,8 @@ class Recipe:
         """Return shuffled training batches, and batches of images to validate with.
 
         A data set without a validation split gives every tenth of its shuffled training images.
-        A last batch of one image, which batch normalisation may refuse, is left out.
+        A last batch of less than a quarter of the size is left out: its gradient would be mostly
+        noise, and batch normalisation may refuse a single image.
         """
         train: Dataset = self.open_data("train")
         if self.data in OFFLINE:
@@ -137,9 +138,10 @@ class Recipe:
             order = np.random.Generator(np.random.Philox(key=len(train))).permutation(len(train))
             held_out = len(train) // 10
             train, validation = Subset(train, order[held_out:]), Subset(train, order[:held_out])
-        alone = len(train) % self.batch_size == 1
+        batches, rest = divmod(len(train), self.batch_size)
+        small = batches > 0 and rest < self.batch_size / 4
         return (
-            DataLoader(train, self.batch_size, shuffle=True, drop_last=alone, seed=self.seed),
+            DataLoader(train, self.batch_size, shuffle=True, drop_last=small, seed=self.seed),
             DataLoader(validation, EVALUATION_BATCH),
         )
 

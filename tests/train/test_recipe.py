@@ -81,9 +81,10 @@ def test_a_data_set_without_validation_lends_a_tenth(monkeypatch):
     assert sorted(chosen.tolist()) == list(range(1197))
 
 
-def test_a_last_batch_of_one_picture_is_left_out(monkeypatch):
+def test_a_small_last_batch_is_left_out(monkeypatch):
     monkeypatch.setattr(Recipe, "open_data", lambda self, split: Digits(split, 8))
-    for batch_size, batches in ((4, 299), (32, 38), (1, 1197)):  # 1197 = 4 * 299 + 1
+    for batch_size, batches in ((4, 299), (34, 35), (32, 38), (133, 9), (2000, 1)):
+        # 1197 = 4 * 299 + 1 = 34 * 35 + 7 = 32 * 37 + 13 = 133 * 9
         assert len(Recipe(batch_size=batch_size).loaders()[0]) == batches
 
 
