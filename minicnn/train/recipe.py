@@ -79,6 +79,8 @@ class Recipe:
         settings = {name: value for name, value in known.items() if name in entry.settings}
         if "num_classes" not in settings:
             raise UsageError(f"{self.model} is no classifier: it has no num_classes")
+        if len(entry.input_shape) != 3:
+            raise UsageError(f"{self.model} is no classifier of pictures: it reads sequences")
         for option, names in (("modern", ("modern",)), ("width", ("width", "width_mult"))):
             value = getattr(self, option)
             if value != getattr(Recipe, option):
@@ -156,6 +158,7 @@ DATA: dict[str, dict[str, Any]] = {
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "lenet5": {},
+    "lenet5_1998": {"optimizer": "adam", "lr": 0.002},
     "mlp": {"optimizer": "adam", "lr": 0.001},
     "cifar_cnn": {  # as in Keras
         **{"optimizer": "rmsprop", "lr": 1e-4, "lr_decay": 1e-6, "schedule": "constant"},
@@ -165,6 +168,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "alexnet2012": PLAIN | {"size": 227},
     "googlenet2014": PLAIN | {"size": 224},
     "inception_v3": NORMALISED | {"size": 299},
+    "inception_resnet_v2": NORMALISED | {"size": 299},
+    "nin_imagenet": PLAIN | {"size": 224},
+    "zfnet": PLAIN | {"size": 224},
+    "nin_cifar": PLAIN,
+    "highway_*": PLAIN,
     "squeezenet*": PLAIN,
     "vgg??": PLAIN,
     "*": NORMALISED,

@@ -158,11 +158,16 @@ def test_only_classifiers_are_trained(monkeypatch):
     def map_of_classes(num_classes: int = 3):
         return minicnn.nn.Conv2d(1, num_classes, 3)
 
+    def of_words(num_classes: int = 3):
+        return minicnn.nn.Linear(20, num_classes)
+
     for builder, text in (
+        (of_words, "of_words is no classifier of pictures: it reads sequences"),
         (blind, "blind is no classifier: it has no num_classes"),
         (map_of_classes, r"for 2 pictures of 1x32x32 it returns \(2, 10, 30, 30\)"),
     ):
-        entry = models.catalogue.Entry(builder, 2000, "Nobody: Nothing", (1, 32, 32), 0, 0)
+        shape = (20,) if builder is of_words else (1, 32, 32)
+        entry = models.catalogue.Entry(builder, 2000, "Nobody: Nothing", shape, 0, 0)
         monkeypatch.setitem(models.CATALOGUE, builder.__name__, entry)
         recipe = Recipe(model=builder.__name__)
         with pytest.raises(UsageError, match=text):
