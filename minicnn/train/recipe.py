@@ -130,8 +130,8 @@ class Recipe:
         """Return shuffled training batches, and batches of images to validate with.
 
         A data set without a validation split gives every tenth of its shuffled training images.
-        A last batch of less than a quarter of the size is left out: its gradient would be mostly
-        noise, and batch normalisation may refuse a single image.
+        A last batch of one image, which batch normalisation may refuse, or of less than a quarter
+        of the size is left out: its gradient would be mostly noise.
         """
         train: Dataset = self.open_data("train")
         if self.data in OFFLINE:
@@ -141,7 +141,7 @@ class Recipe:
             held_out = len(train) // 10
             train, validation = Subset(train, order[held_out:]), Subset(train, order[:held_out])
         batches, rest = divmod(len(train), self.batch_size)
-        small = batches > 0 and rest < self.batch_size / 4
+        small = batches > 0 and (rest == 1 or rest < self.batch_size / 4)
         return (
             DataLoader(train, self.batch_size, shuffle=True, drop_last=small, seed=self.seed),
             DataLoader(validation, EVALUATION_BATCH),
