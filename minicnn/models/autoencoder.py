@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from minicnn import nn
+from minicnn.errors import ArgumentError
 from minicnn.models.catalogue import published
 
 __all__ = ["conv_autoencoder", "dense_autoencoder"]
@@ -82,7 +83,11 @@ def conv_autoencoder(
         code: (N, code, 1, 1)
     """
     first, second = (round(c * width) for c in CHANNELS)
-    size = image_size // 4
+    size, rest = divmod(image_size, 4)
+    if size < 1 or rest:
+        raise ArgumentError(
+            f"conv_autoencoder: image_size must be a multiple of 4, got {image_size}"
+        )
     encoder = nn.Sequential(
         nn.Conv2d(in_channels, first, 4, stride=2, padding=1), nn.ReLU(),
         nn.Conv2d(first, second, 4, stride=2, padding=1), nn.ReLU(),

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from minicnn import nn
+from minicnn.errors import ArgumentError
 from minicnn.factories import ones_like, randn, zeros_like
 from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
@@ -28,6 +29,8 @@ MAPS = {8: 1, 16: 2, 32: 3, 64: 4}  # how many it takes from 4x4 pixels to an im
 
 def channels_of_maps(image_size: int, width: float) -> list[int]:
     """Return the channels of the maps that are smaller than the image, from the largest on."""
+    if image_size not in MAPS:
+        raise ArgumentError(f"dcgan: image_size must be 8, 16, 32 or 64, got {image_size}")
     return [round(c * width) for c in CHANNELS[: MAPS[image_size]]]
 
 

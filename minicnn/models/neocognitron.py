@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-import minicnn.errors
 from minicnn import nn
+from minicnn.errors import ShapeError
 from minicnn.factories import tensor, zeros
 from minicnn.models.catalogue import published
 from minicnn.nn import functional as F
@@ -155,9 +155,7 @@ class Neocognitron(nn.Module):
         """
         expected = 1, self.in_channels, *RETINA
         if tuple(pattern.shape) != expected:
-            raise minicnn.errors.ShapeError(
-                f"present: the pattern must be {expected}, got {tuple(pattern.shape)}"
-            )
+            raise ShapeError(f"present: the pattern must be {expected}, got {tuple(pattern.shape)}")
         u = pattern
         for s_cells, c_cells in self.stages:
             s_cells.reinforce(u, s_cells(u))

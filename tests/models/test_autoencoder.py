@@ -8,6 +8,7 @@ from twins import assert_twins
 import minicnn
 from minicnn import models, nn
 from minicnn.data import Digits
+from minicnn.errors import ArgumentError
 from minicnn.models import in_torch
 from minicnn.nn import functional as F
 from minicnn.optim import Adam
@@ -75,3 +76,9 @@ def test_a_short_code_tells_more_than_the_mean_of_all_digits(name, seeded):
         optimizer.step()
     error = ((F.sigmoid(model(x)).array - x.array) ** 2).mean()
     assert error < 0.7 * np.var(images, axis=0).mean()
+
+
+@pytest.mark.parametrize("size", [0, 30])
+def test_sizes_that_cannot_be_halved_twice_are_refused(size):
+    with pytest.raises(ArgumentError, match=f"a multiple of 4, got {size}"):
+        models.conv_autoencoder(image_size=size)

@@ -8,6 +8,7 @@ from twins import assert_twins
 import minicnn
 from minicnn import models, nn
 from minicnn.data import Digits
+from minicnn.errors import ArgumentError
 from minicnn.models import adversarial_step, in_torch
 from minicnn.optim import Adam
 
@@ -140,3 +141,9 @@ def test_they_learn_from_each_other(seeded):
     assert d_losses[-10:].mean() > 0.3  # no longer
     assert g_losses[-10:].mean() < 1.5
     assert distance() < 0.6 * before
+
+
+@pytest.mark.parametrize("build", [models.dcgan_generator, models.dcgan_discriminator])
+def test_sizes_that_no_chain_of_doublings_reaches_are_refused(build):
+    with pytest.raises(ArgumentError, match="image_size must be 8, 16, 32 or 64, got 48"):
+        build(image_size=48)

@@ -204,6 +204,17 @@ def test_the_gradient_knows_to_the_last_bit_where_the_result_is_0(rng, order):
     np.testing.assert_array_equal(dbeta, (y != 0).sum((0, 2, 3), keepdims=True))
 
 
+@pytest.mark.parametrize("added", [False, True])
+def test_no_gradient_passes_where_the_result_is_exactly_0(rng, added):
+    x, zero = rng.normal(size=(2, 3, 4, 5)), np.zeros((1, 3, 1, 1))
+    given = [x, np.ones_like(x), zero, zero, np.zeros_like(x) if added else None]
+    found = rectified(
+        normalization, "normalize", "normalize_gradients", *given, axes=(0, 2, 3), eps=1e-5
+    )
+    for gradient in found[3:]:
+        assert not gradient.any()
+
+
 @pytest.mark.parametrize("order", LAYOUTS.values(), ids=list(LAYOUTS))
 @pytest.mark.parametrize("added", [False, True])
 def test_rectified_nan_as_the_reference(rng, order, added):
