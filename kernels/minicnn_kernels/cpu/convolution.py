@@ -46,7 +46,6 @@ from minicnn_kernels.cpu.gemm import (
     rows_in_place,
     scratch,
     tile_columns,
-    transpose,
 )
 from minicnn_kernels.cpu.jit import jit
 from minicnn_kernels.cpu.layout import channels_last
@@ -58,6 +57,7 @@ from minicnn_kernels.cpu.vector import (
     clear,
     copy,
     copy_vector,
+    transpose_square,
 )
 from minicnn_kernels.cpu.workspace import prepared, workspace
 from minicnn_kernels.geometry import Sides, output_size
@@ -318,7 +318,12 @@ def pack_filters(
                 for q in range(0, terms.size, lanes):
                     at = source + j * out_step + q
                     height, length = min(lanes, count - j), min(lanes, terms.size - q)
-                    transpose(w, at, out_step, height, length, square, 0, lanes)
+                    if height == lanes and at + (lanes - 1) * out_step + lanes <= w.size:
+                        transpose_square(w, at, out_step, square, 0, lanes)
+                    else:
+                        for m in range(height):
+                            for n in range(length):
+                                square[n * lanes + m] = w[at + m * out_step + n]
                     for i in range(length):
                         if terms[q + i] >= 0:
                             there = target + (terms[q + i] + line) * width + j
