@@ -45,12 +45,12 @@ class DenseLayer(nn.Module):
         return self.conv2(self.norm2(x, relu=True))
 
 
-def transition(channels: int) -> nn.Sequential:
-    """Halve the channels and the image between two blocks."""
+def transition(channels: int, out: int) -> nn.Sequential:
+    """Halve the image between two blocks, with as many channels or fewer."""
     return nn.Sequential(OrderedDict(
         norm=nn.BatchNorm2d(channels),
         relu=nn.ReLU(inplace=True),
-        conv=nn.Conv2d(channels, channels // 2, 1, bias=False),
+        conv=nn.Conv2d(channels, out, 1, bias=False),
         pool=nn.AvgPool2d(2, stride=2),
     ))  # fmt: skip
 
@@ -81,7 +81,9 @@ class DenseNet(nn.Module):
         ))  # fmt: skip
         for number, layers in enumerate(block_config, 1):
             if number > 1:
-                self.features.add_module(f"transition{number - 1}", transition(channels))
+                self.features.add_module(
+                    f"transition{number - 1}", transition(channels, channels // 2)
+                )
                 channels //= 2
             block = nn.Sequential()
             for i in range(layers):
@@ -91,7 +93,7 @@ class DenseNet(nn.Module):
             self.features.add_module(f"denseblock{number}", block)
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, num_classes)
-        self.apply(_fill)
+        self.apply(fill)
 
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
@@ -99,7 +101,7 @@ class DenseNet(nn.Module):
         return self.classifier(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1))
 
 
-def _fill(module: Any) -> None:
+def fill(module: Any) -> None:
     """Draw the first weights of a convolution; the bias of the classifier is 0."""
     if isinstance(module, nn.Conv2d):
         init.kaiming_normal_(module.weight)

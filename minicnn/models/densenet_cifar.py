@@ -11,9 +11,8 @@ from typing import Any
 
 from minicnn import nn
 from minicnn.models.catalogue import published
-from minicnn.models.densenet import DenseLayer
+from minicnn.models.densenet import PAPER, DenseLayer, fill, transition
 from minicnn.nn import functional as F
-from minicnn.nn import init
 from minicnn.ops.shape import cat, flatten
 
 __all__ = ["densenet40", "densenet_bc100"]
@@ -31,16 +30,6 @@ class PlainLayer(nn.Module):
     def forward(self, x: Any) -> Any:
         """Return the input with `growth` more channels."""
         return cat([x, self.dropout(self.conv(self.norm(x, relu=True)))], 1)
-
-
-def transition(channels: int, out: int) -> nn.Sequential:
-    """Halve the image between two blocks, with as many channels or fewer."""
-    return nn.Sequential(OrderedDict(
-        norm=nn.BatchNorm2d(channels),
-        relu=nn.ReLU(inplace=True),
-        conv=nn.Conv2d(channels, out, 1, bias=False),
-        pool=nn.AvgPool2d(2, stride=2),
-    ))  # fmt: skip
 
 
 class CifarDenseNet(nn.Module):
@@ -81,7 +70,7 @@ class CifarDenseNet(nn.Module):
             self.features.add_module(f"denseblock{number}", block)
         self.features.add_module("norm", nn.BatchNorm2d(channels))
         self.classifier = nn.Linear(channels, num_classes)
-        self.apply(_fill)
+        self.apply(fill)
 
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
@@ -89,15 +78,6 @@ class CifarDenseNet(nn.Module):
         return self.classifier(flatten(F.adaptive_avg_pool2d(x, (1, 1)), 1))
 
 
-def _fill(module: Any) -> None:
-    """Draw the first weights of a convolution; the bias of the classifier is 0."""
-    if isinstance(module, nn.Conv2d):
-        init.kaiming_normal_(module.weight)
-    elif isinstance(module, nn.Linear):
-        init.zeros_(module.bias)
-
-
-PAPER = 2016, "Huang: Densely connected convolutional networks"
 IMAGE = (3, 32, 32)
 
 
