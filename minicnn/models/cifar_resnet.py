@@ -10,9 +10,8 @@ from typing import Any
 
 from minicnn import nn
 from minicnn.models.catalogue import published
-from minicnn.models.resnet import Basic
+from minicnn.models.resnet import PAPER, Basic, fill
 from minicnn.nn import functional as F
-from minicnn.nn import init
 from minicnn.ops.shape import flatten
 
 __all__ = ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
@@ -66,7 +65,7 @@ class CifarResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", layer)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, num_classes)
-        self.apply(_fill)
+        self.apply(fill)
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
@@ -78,13 +77,6 @@ class CifarResNet(nn.Module):
         return self.fc(flatten(self.avgpool(self.features(x)), 1))
 
 
-def _fill(module: Any) -> None:
-    """Draw the first weights of a convolution."""
-    if isinstance(module, nn.Conv2d):
-        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-PAPER = 2015, "He: Deep residual learning for image recognition"
 IMAGE = (3, 32, 32)
 
 

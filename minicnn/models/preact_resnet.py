@@ -10,7 +10,7 @@ from typing import Any
 
 from minicnn import nn
 from minicnn.models.catalogue import published
-from minicnn.nn import init
+from minicnn.models.resnet import fill
 from minicnn.ops.shape import flatten
 
 __all__ = ["preact_resnet110", "preact_resnet164", "preact_resnet1001"]
@@ -94,7 +94,7 @@ class PreActResNet(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, num_classes)
-        self.apply(_fill)
+        self.apply(fill)
 
     def features(self, x: Any) -> Any:
         """Return the maps before global pooling."""
@@ -103,12 +103,6 @@ class PreActResNet(nn.Module):
     def forward(self, x: Any) -> Any:
         """Return one logit per class."""
         return self.fc(flatten(self.avgpool(self.features(x)), 1))
-
-
-def _fill(module: Any) -> None:
-    """Draw the first weights of a convolution."""
-    if isinstance(module, nn.Conv2d):
-        init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 PAPER = 2016, "He: Identity mappings in deep residual networks"

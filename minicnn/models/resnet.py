@@ -114,7 +114,7 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", layer)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, num_classes)
-        self.apply(_fill)
+        self.apply(fill)
         for module in self.modules() if zero_init_residual else ():
             if isinstance(module, (Basic, Bottleneck)):
                 init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
@@ -132,7 +132,7 @@ class ResNet(nn.Module):
         return self.fc(flatten(self.avgpool(self.features(x)), 1))
 
 
-def _fill(module: Any) -> None:
+def fill(module: Any) -> None:
     """Draw the first weights of a convolution."""
     if isinstance(module, nn.Conv2d):
         init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
