@@ -26,7 +26,8 @@ TEST_FOLDERS = {"minicnn": "", "minicnn_kernels": "kernels", "minicnn_pytest": "
 
 # From bottom to top.  What a line names may import from all lines above it and from itself.
 ORDER = [
-    ["minicnn_kernels.errors"],
+    ["minicnn_kernels.errors", "minicnn_kernels.precision"],
+    ["minicnn_kernels.cards"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
     ["minicnn_kernels.constants", "minicnn_kernels.threads"],
     ["minicnn_kernels.tuning"],
@@ -36,7 +37,7 @@ ORDER = [
         "minicnn_kernels.tiles",
         "minicnn_kernels.expression",
     ],
-    ["minicnn_kernels.cpu"],
+    ["minicnn_kernels.cpu", "minicnn_kernels.cuda"],
     ["minicnn_kernels.pointwise", "minicnn_kernels.products"],
     ["minicnn_kernels.one_pass"],
     ["minicnn_kernels.reference"],

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from minicnn_kernels import cards
 from minicnn_kernels.errors import DeviceError
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -97,13 +98,7 @@ def to_device(array: Any, device: str) -> Any:
         raise DeviceError(f'unknown device {device!r}; it must be "cpu", "cuda" or "cuda:1"')
     if kind == "cpu":
         return array if isinstance(array, np.ndarray) else array.get()
-    try:
-        import cupy
-    except ImportError:
-        raise DeviceError(
-            f"{device} needs CuPy, which is not installed: pip install cupy-cuda12x (CUDA 12) or "
-            f"cupy-cuda13x (CUDA 13)"
-        ) from None
+    cupy = cards.cupy()
     try:
         with cupy.cuda.Device(int(number or 0)):
             return cupy.asarray(array)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels import tuning
+from minicnn_kernels import precision, tuning
 from minicnn_kernels.arrays import device_of
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.errors import AlgorithmError
@@ -40,6 +40,11 @@ def _layout(array: Any) -> Any:
     if hasattr(array, "dtype"):
         return array.shape, array.dtype, device_of(array)
     return array
+
+
+def _state() -> Any:
+    """Return what a choice depends on besides its arguments."""
+    return can_compile(), tuning.state(), precision.math_mode.get()
 
 
 def _serves_all(*arrays: Any, **settings: Any) -> bool:
@@ -129,29 +134,30 @@ class Kernel:
         function: str,
         formula: str,
         *,
+        device: str = "cpu",
         cost: Callable[..., float] | None = None,
         serves: Callable[..., bool] = _serves_all,
         extras: tuple[str, ...] = (),
     ) -> None:
-        """Register an algorithm compiled by Numba, imported when it is first called.
+        """Register an algorithm of compiled code, imported when it is first called.
 
         Args:
-            function: its place below minicnn_kernels.cpu: "pooling.max_winners".
+            function: its place below minicnn_kernels.cpu or .cuda: "pooling.max_winners".
             formula: the first line of its docstring.
         """
         module, _, attribute = function.rpartition(".")
 
         def compute(*arrays: Any, **settings: Any) -> Any:
-            found = import_module(f"minicnn_kernels.cpu.{module}")
+            found = import_module(f"minicnn_kernels.{device}.{module}")
             return getattr(found, attribute)(*arrays, **settings)
 
+        def serves_here(*arrays: Any, **settings: Any) -> bool:
+            return (device != "cpu" or can_compile()) and serves(*arrays, **settings)
+
         compute.__doc__ = formula
-        self.algorithm(
-            name,
-            cost=cost,
-            serves=lambda *arrays, **settings: can_compile() and serves(*arrays, **settings),
-            extras=extras,
-        )(compute)
+        self.algorithm(name, devices=(device,), cost=cost, serves=serves_here, extras=extras)(
+            compute
+        )
 
     def check_name(self, name: str) -> None:
         """Raise AlgorithmError if there is no algorithm of that name."""
@@ -168,7 +174,7 @@ class Kernel:
             AlgorithmError: there is none of that name, or it does not serve this call.
         """
         name = algorithm or _chosen.get().get(self.name, "auto")
-        key = name, can_compile(), tuning.state(), *map(_layout, arrays), *settings.items()
+        key = name, _state(), *map(_layout, arrays), *settings.items()
         try:
             if (found := self._choices.get(key)) and self.algorithms.get(found.name) is found:
                 return found

@@ -80,7 +80,7 @@ def test_a_card_that_is_not_there(cupy):
 
 def test_without_cupy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"cuda:0 needs CuPy.*pip install cupy-cuda12x"):
+    with pytest.raises(DeviceError, match=r"cuda needs CuPy.*pip install"):
         to_device(np.zeros(1), "cuda:0")
 
 

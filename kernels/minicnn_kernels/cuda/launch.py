@@ -1,0 +1,60 @@
+"""CUDA C++ kernels: sources in this folder, compiled by NVRTC through CuPy, which keeps the code.
+
+A kernel is `extern "C"`, so its name is its name; variants in types and tiles have names of their
+own.  `ptx.cuh` wraps the few instructions that C++ has no words for.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from minicnn_kernels.cards import cupy
+
+FOLDER = Path(__file__).parent
+OPTIONS = ("-std=c++17", "-default-device")
+SHARED_BYTES = 48 * 1024  # of dynamic shared memory, which a kernel has without asking
+
+Dims = tuple[int, ...]
+
+
+@cache
+def source(file: str) -> str:
+    """Return the text of a source, with the files that it includes by name in their place.
+
+    CuPy looks for compiled code by the text alone, so what is included must be in it.
+    """
+    included: set[str] = set()
+
+    def text(name: str) -> str:
+        if name in included:
+            return ""
+        included.add(name)
+        whole = (FOLDER / name).read_text(encoding="utf-8")
+        return re.sub(r'^#include "(.+)"$', lambda found: text(found[1]), whole, flags=re.M)
+
+    return text(file)
+
+
+@cache
+def _function(file: str, name: str, card: int) -> Any:
+    module = cupy().RawModule(code=source(file), options=OPTIONS, backend="nvrtc")
+    return module.get_function(name)
+
+
+def launch(
+    file: str, name: str, grid: Dims, block: Dims, arguments: tuple[Any, ...], shared: int = 0
+) -> None:
+    """Run kernel `name` of `file` on the current card, after what was launched before.
+
+    Args:
+        arguments: arrays of the card, given as their addresses, and NumPy numbers of the types
+            that the kernel declares, or structures of such.
+        shared: bytes of dynamic shared memory of a block.
+    """
+    function = _function(file, name, cupy().cuda.runtime.getDevice())
+    if shared > SHARED_BYTES and function.max_dynamic_shared_size_bytes < shared:
+        function.max_dynamic_shared_size_bytes = shared
+    function(grid, block, arguments, shared_mem=shared)
