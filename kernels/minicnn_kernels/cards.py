@@ -22,3 +22,9 @@ def cupy() -> Any:
             f"cuda needs CuPy, which cannot be imported ({error}): {INSTALL}"
         ) from None
     return cupy
+
+
+def compute_capability() -> tuple[int, int]:
+    """Return what kind the current card is: (9, 0) for Hopper."""
+    text: str = cupy().cuda.Device().compute_capability
+    return int(text[:-1]), int(text[-1])
