@@ -14,7 +14,10 @@ from typing import Any
 from minicnn_kernels.cards import cupy
 
 FOLDER = Path(__file__).parent
-OPTIONS = ("-std=c++17", "-default-device")
+OPTIONS = ("-std=c++17",)
+CUPYS_OPTIONS = ("--device-as-default-execution-space", "-ftz=true")
+"""What CuPy adds to them: tiny results, below 1e-38, become 0."""
+
 SHARED_BYTES = 48 * 1024  # of dynamic shared memory, which a kernel has without asking
 
 Dims = tuple[int, ...]
