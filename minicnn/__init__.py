@@ -78,6 +78,12 @@ from minicnn.ops.sorting import *
 from minicnn.ops.special import *
 from minicnn.random import manual_seed
 from minicnn.tensor import Tensor
+from minicnn_kernels.precision import (
+    get_float32_matmul_precision,
+    math_mode,
+    set_float32_matmul_precision,
+    set_math_mode,
+)
 from minicnn_kernels.registry import use_algorithms
 from minicnn_kernels.threads import get_num_threads, set_num_threads
 from minicnn_kernels.tuning import autotune
