@@ -97,7 +97,7 @@ def test_another_mode_is_another_choice_of_algorithm():
     try:
         kernel._choices = {}
         x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32)
-        settings = dict(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1)
+        settings = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
         for mode in ("fp32", "tf32", "fp32"):
             with math_mode(mode):
                 kernel.choose(x, w, **settings)
