@@ -63,6 +63,8 @@ def test_functions_carry_the_names_of_torch(torch):
         "Any",
         "autotune",
         "differentiable",
+        "math_mode",
+        "set_math_mode",
         "use_algorithms",
     }
     elsewhere = {"grad": "autograd", "detect_anomaly": "autograd"}
