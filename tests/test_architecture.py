@@ -29,6 +29,7 @@ ORDER = [
     ["minicnn_kernels.errors"],
     ["minicnn_kernels.precision"],
     ["minicnn_kernels.cards"],
+    ["minicnn_kernels.cuda.replay"],
     ["minicnn_kernels.arrays", "minicnn_kernels.geometry"],
     ["minicnn_kernels.constants", "minicnn_kernels.threads"],
     ["minicnn_kernels.tuning"],
