@@ -33,3 +33,12 @@ def seeded():
     minicnn.manual_seed(0)
     yield
     random.default.set_state(state)
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A machine with one card: a stand-in for CuPy that notes copies, see helpers/card.py."""
+    from card import installed
+
+    with installed(monkeypatch) as found:
+        yield found
