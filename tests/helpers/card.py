@@ -867,9 +867,9 @@ class RawKernel:
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise CUDARuntimeError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         for value in args:
-            if not isinstance(value, (ndarray, np.generic, int, float)) and (
-                not isinstance(value, np.ndarray) or value.ndim
-            ):
+            by_value = isinstance(value, np.ndarray) and value.ndim == 0
+            known = isinstance(value, (ndarray, np.generic, int, float))
+            if value is not None and not known and not by_value:  # None is the address 0
                 raise TypeError(f"Unsupported type {type(value)}")
         machine.seen["launch", self.name] += 1
 
