@@ -50,6 +50,19 @@ def _compiled_serves(*arrays: Array, windows: AnyWindows) -> bool:
     return some and arrays[0].dtype in (np.float32, np.float64)
 
 
+def _card_cost(*arrays: Array, windows: AnyWindows) -> float:
+    return 1.0
+
+
+def _card_serves(*arrays: Array, windows: AnyWindows) -> bool:
+    """Say whether numbers of 32 bits count everything."""
+    images, channels = arrays[0].shape[:2]
+    sizes = [images * channels * prod(side) for side in (windows.image, windows.output)]
+    sizes += [(n + 1) * (m + 1) for n, m in zip(windows.image, windows.output, strict=True)]
+    known = arrays[0].dtype.name in ("float32", "bfloat16") and windows.ndim <= 3
+    return known and min(sizes) > 0 and max(sizes) < 2**31
+
+
 for _kernel, _formula in {
     max_winners: "Return y[n,c,i,j] = max_ab x[n,c,i+a,j+b] and which cell it was, row by row.",
     take_winners: "y[n,c,i,j] = the pixel of x that won window [i,j], row by row.",
@@ -60,6 +73,10 @@ for _kernel, _formula in {
     _kernel.compiled(
         "compiled", f"pooling.{_kernel.name}", _formula,
         cost=_compiled_cost, serves=_compiled_serves,
+    )  # fmt: skip
+    _kernel.compiled(
+        "cuda", f"pooling.{_kernel.name}", _formula.replace("row by row", "window by window"),
+        device="cuda", cost=_card_cost, serves=_card_serves,
     )  # fmt: skip
 
 
