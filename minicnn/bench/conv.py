@@ -12,7 +12,7 @@ import numpy as np
 from minicnn.bench.images import ImageWork, gathered
 from minicnn.bench.problem import ConvProblem
 from minicnn.bench.station import Built
-from minicnn.bench.work import Operands
+from minicnn.bench.work import Operands, rounding
 from minicnn_kernels import kernels
 from minicnn_kernels.arrays import Array
 
@@ -133,7 +133,7 @@ class ConvWork(ImageWork):
         if part == "bwd_w":
             pixels = self.problem.batch * prod(self.problem.windows.output)
             allowed *= max(1.0, (pixels / 8) ** 0.4)
-        return allowed
+        return allowed * rounding(algorithm)
 
     def executed(self, algorithms: Sequence[str]) -> int:
         """Count the operations of the algorithms themselves."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from minicnn.bench.problem import GemmProblem
 from minicnn.bench.station import Built
-from minicnn.bench.work import Operands, Work
+from minicnn.bench.work import Operands, Work, rounding
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.errors import AlgorithmError
 from minicnn_kernels.registry import can_compile
@@ -58,7 +58,7 @@ class GemmWork(Work):
     def tolerance(self, part: str, algorithm: str) -> float:
         """Return the largest relative error that is no mistake."""
         products = {"fwd": self.problem.k, "bwd_a": self.problem.n, "bwd_b": self.problem.m}[part]
-        return 2e-6 * max(1.0, sqrt(products / 576))
+        return 2e-6 * max(1.0, sqrt(products / 576)) * rounding(algorithm)
 
 
 def known(directions: Sequence[str]) -> set[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import minicnn
 from minicnn_kernels import tuning
+from minicnn_kernels.cards import cupy
+from minicnn_kernels.precision import math_mode
 from minicnn_kernels.registry import can_compile, preferred
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -33,6 +35,28 @@ def facts() -> dict[str, str]:
     if tuning.is_on():
         found["auto"] = "the fastest, measured before"
     return found
+
+
+def card_facts() -> dict[str, str]:
+    """Return what figures of the current card depend on."""
+    cuda = cupy().cuda
+    properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
+    driver, runtime = cuda.runtime.driverGetVersion(), cuda.runtime.runtimeGetVersion()
+    return {
+        "card": f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB",
+        "CUDA": f"{as_version(runtime)}, driver for {as_version(driver)}",
+        "CuPy": cupy().__version__,
+        "math": math_mode.get(),
+    }
+
+
+def as_version(number: int) -> str:
+    """Write CUDA's number of a version, 1000 * major + 10 * minor, as people do.
+
+    >>> as_version(13020)
+    '13.2'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def processor() -> str:

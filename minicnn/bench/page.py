@@ -81,13 +81,13 @@ def page(report: Report) -> str:
     names = dict.fromkeys(result.contestant for result in report.results)
     colours = {name: f"var(--c{number % COLOURS})" for number, name in enumerate(names)}
     parts = [_facts(report), INTRODUCTION]
-    for threads, direction in dict.fromkeys((r.threads, r.direction) for r in report.results):
-        some = [r for r in report.results if (r.threads, r.direction) == (threads, direction)]
+    for place, direction in dict.fromkeys((r.place, r.direction) for r in report.results):
+        some = [r for r in report.results if (r.place, r.direction) == (place, direction)]
         parts += [
-            f"<h2>{escape(DIRECTIONS.get(direction, direction))}, threads: {threads}</h2>",
+            f"<h2>{escape(DIRECTIONS.get(direction, direction))}, {_on(place)}</h2>",
             _legend(colours, some),
-            bars(some, report.roofs[threads], colours),
-            roofline(some, report.roofs[threads], colours) if some[0].bytes else "",
+            bars(some, report.roofs[place], colours),
+            roofline(some, report.roofs[place], colours) if some[0].bytes else "",
         ]
     totals = escape(table.footing(report.results)) if report.results else ""
     parts += [f'<h2>Totals</h2><pre class="scroll">{totals}</pre>']
@@ -96,10 +96,14 @@ def page(report: Report) -> str:
     return PAGE.format(title=title, style=STYLE, body="\n".join(parts))
 
 
+def _on(place: str) -> str:
+    return f"threads: {place}" if place.isdigit() else escape(place)
+
+
 def _facts(report: Report) -> str:
     facts = dict(report.machine)
-    for threads, roof in report.roofs.items():
-        facts[f"roof, threads: {threads}"] = (
+    for place, roof in report.roofs.items():
+        facts[f"roof, {_on(place)}"] = (
             f"{roof.flops / 1e9:.0f} GFLOP/s, {roof.bandwidth / 1e9:.1f} GB/s"
         )
     rows = "".join(

@@ -2,7 +2,8 @@
 
 Nominal clock rates say little: they fall under load, and shared machines give less.  Compiled code
 measures multiply-adds in registers and the triad a = b + s*c of the STREAM benchmark.  Without
-Numba there is NumPy's matrix product and addition.
+Numba there is NumPy's matrix product and addition.  On a card the multiply-adds are those of the
+math mode: of tensor cores for "tf32" and "bf16".
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicnn.bench.timing import Clock, settle, turn
+from minicnn_kernels.cards import compute_capability, cupy
+from minicnn_kernels.precision import math_mode
 from minicnn_kernels.registry import can_compile
 from minicnn_kernels.threads import get_num_threads, parallel
 
 STREAM_BYTES = 384 * 2**20  # of three arrays
+CARD_STREAM_BYTES = 2**30  # more than the caches of any card, 20 times
+CARD_STEPS = 2**14  # milliseconds: to start and to wait costs a hundredth of a millisecond
 TURNS, SECONDS, REST = 4, 0.05, 0.2  # spread over a second, past a busy moment of the machine
 
 
@@ -45,10 +50,13 @@ class Roof:
         return min(self.flops, intensity * self.bandwidth)
 
 
-def measure(clock: Clock = time.perf_counter) -> Roof:
-    """Measure the roof for the present number of threads."""
-    flops, compute = multiply_adds() if can_compile() else product()
-    moved, stream = triad() if can_compile() else addition()
+def measure(device: str = "cpu", clock: Clock = time.perf_counter) -> Roof:
+    """Measure the roof of a device; of the processor for the present number of threads."""
+    if device == "cpu":
+        flops, compute = multiply_adds() if can_compile() else product()
+        moved, stream = triad() if can_compile() else addition()
+    else:
+        (flops, compute), (moved, stream) = card_multiply_adds(), card_triad()
     compute(), stream()  # compiled now, if they have not been
     computing: list[float] = []
     streaming: list[float] = []
@@ -90,3 +98,32 @@ def addition() -> tuple[int, Callable[[], object]]:
     """Return the bytes that a sum of arrays moves, and the sum."""
     a, b, c = (np.ones(STREAM_BYTES // 12, np.float32) for _ in range(3))
     return STREAM_BYTES, lambda: np.add(b, c, out=a)
+
+
+def card_multiply_adds() -> tuple[int, Callable[[], object]]:
+    """Return a number of operations of the current card in its math mode, and the call."""
+    from minicnn_kernels.cuda import peak
+
+    mode = math_mode.get()
+    tensor_cores = mode != "fp32" and compute_capability() >= (8, 0)
+    name = f"products_{mode}" if tensor_cores else "multiply_add"
+    flops, compute = peak.arithmetic(name, peak.blocks_that_fill_the_card(), CARD_STEPS)
+    return flops, finished(compute)
+
+
+def card_triad() -> tuple[int, Callable[[], object]]:
+    """Return a number of bytes of the current card's memory, and the call that moves them."""
+    from minicnn_kernels.cuda import peak
+
+    moved, stream = peak.stream(CARD_STREAM_BYTES, peak.blocks_that_fill_the_card())
+    return moved, finished(stream)
+
+
+def finished(call: Callable[[], object]) -> Callable[[], object]:
+    """Return the call and a wait for the card."""
+
+    def whole() -> None:
+        call()
+        cupy().cuda.Device().synchronize()
+
+    return whole

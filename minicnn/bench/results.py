@@ -32,7 +32,7 @@ class Result:
         bytes: of operands and result, each moved once; 0 if unknown.
         times: seconds of each run.
         limit: operations a second that are possible by the roofline.
-        peak: operations a second that the processor can do.
+        peak: operations a second that the device can do.
         error: relative error in the norm, against float64.
         scratch_bytes: memory beside operands and result; of a network all that it took.
         speedup: the baseline's least time over ours.
@@ -68,6 +68,11 @@ class Result:
         return (
             self.problem, self.direction, self.contestant, self.device, self.layout, self.threads
         )  # fmt: skip
+
+    @property
+    def place(self) -> str:
+        """Where it ran: the number of threads, or the card."""
+        return str(self.threads) if self.device == "cpu" else self.device
 
     @property
     def least(self) -> float | None:
@@ -146,12 +151,12 @@ class Report:
     """All results of a command, and what they depend on.
 
     Attributes:
-        roofs: what the machine can do at most, by the number of threads.
+        roofs: what the machine can do at most, by the place of a result.
     """
 
     kind: str
     machine: dict[str, str] = field(default_factory=dict)
-    roofs: dict[int, Roof] = field(default_factory=dict)
+    roofs: dict[str, Roof] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,7 +164,7 @@ class Report:
         return {
             "kind": self.kind,
             "machine": self.machine,
-            "roofs": {str(threads): asdict(roof) for threads, roof in self.roofs.items()},
+            "roofs": {place: asdict(roof) for place, roof in self.roofs.items()},
             "results": [result.to_dict() for result in self.results],
         }
 
@@ -169,7 +174,7 @@ class Report:
         return cls(
             fields["kind"],
             fields["machine"],
-            {int(threads): Roof(**roof) for threads, roof in fields["roofs"].items()},
+            {place: Roof(**roof) for place, roof in fields["roofs"].items()},
             [Result.from_dict(result) for result in fields["results"]],
         )
 

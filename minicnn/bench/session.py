@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -17,6 +18,7 @@ from minicnn.bench.station import Own, on_device
 from minicnn.bench.timing import Limits
 from minicnn.bench.work import Operands, Work
 from minicnn.bench.worker import Remote, Worker, expected
+from minicnn_kernels.precision import math_mode
 from minicnn_kernels.threads import get_num_threads, set_num_threads
 
 
@@ -29,6 +31,7 @@ class Plan:
         rivals: PyTorch's variants.
         baseline: the contestant to compare with; None: the fastest rival, else the reference.
         cold: whether the caches are emptied before each run.
+        math: how exactly a card multiplies, see `minicnn_kernels.precision`.
     """
 
     kind: Kind
@@ -39,6 +42,7 @@ class Plan:
     baseline: str | None = None
     limits: Limits = field(default_factory=Limits)
     cold: bool = False
+    math: str = "fp32"
 
 
 class Session:
@@ -46,11 +50,11 @@ class Session:
 
     Attributes:
         facts: what the figures depend on.
-        roof: what the machine allows.
+        roofs: what each device allows.
     """
 
     facts: dict[str, str]
-    roof: Roof
+    roofs: dict[str, Roof]
 
     def __init__(self, plan: Plan, threads: int) -> None:
         self.plan, self.threads = plan, threads
@@ -58,13 +62,17 @@ class Session:
         self.others: list[Worker] = []
 
     def __enter__(self) -> Session:
-        self.usual = get_num_threads()
+        self.before = ExitStack()  # puts back what is changed
+        self.before.callback(set_num_threads, get_num_threads())
         try:
             set_num_threads(self.threads)
-            self.roof = peak.measure()
+            self.before.enter_context(math_mode(self.plan.math))
+            self.roofs = {device: peak.measure(device) for device in self.plan.devices}
             if self.plan.rivals:
-                self.worker = Worker(self.threads)
+                self.worker = self._worker(torch=True)
             self.facts = {**machine.facts(), **(self.worker.facts if self.worker else {})}
+            if "cuda" in self.plan.devices:
+                self.facts |= machine.card_facts()
             if self.plan.cold:
                 self.facts["caches"] = "emptied before each run"
         except BaseException:
@@ -76,7 +84,7 @@ class Session:
         for worker in [self.worker, *self.others]:
             if worker:
                 worker.close()
-        set_num_threads(self.usual)
+        self.before.close()
 
     def contest(self, work: Work) -> list[Result]:
         """Let all contestants compute a work."""
@@ -93,7 +101,7 @@ class Session:
             self.others.pop().close()
         rate(results, self._baseline(own, rivals))
         for result in results:
-            result.under(self.roof)
+            result.under(self.roofs[result.device])
         return results
 
     def _baseline(self, own: Sequence[Entry], rivals: Sequence[Entry]) -> list[str]:
@@ -125,11 +133,14 @@ class Session:
         if self.plan.kind.apart:
             return Remote(label, self._other(torch=False), name, device, self.plan.cold)
         build = on_device(partial(self.plan.kind.build, name), device)
-        return Own(label, build, cold=self.plan.cold)
+        return Own(label, build, measures_memory=device == "cpu", cold=self.plan.cold)
 
     def _other(self, torch: bool) -> Worker:
-        self.others.append(Worker(self.threads, torch))
+        self.others.append(self._worker(torch))
         return self.others[-1]
+
+    def _worker(self, torch: bool) -> Worker:
+        return Worker(self.threads, torch, MINICNN_MATH=self.plan.math)
 
     def _rivals(self) -> list[Entry]:
         """Return PyTorch's contestants."""

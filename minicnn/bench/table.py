@@ -49,13 +49,14 @@ MORE = [
 ]
 
 
-def heading(facts: dict[str, Any], threads: int, roof: Roof | None, wide: bool = False) -> str:
+def heading(facts: dict[str, Any], threads: int, roofs: dict[str, Roof], wide: bool = False) -> str:
     """Describe the machine, and name the columns."""
     lines = [f"{name:<12}{value}" for name, value in facts.items()]
     lines.append(f"{'threads':<12}{threads}")
-    if roof:
+    for device, roof in roofs.items():
+        name = "roof" if device == "cpu" else f"roof, {device}"
         lines.append(
-            f"{'roof':<12}{roof.flops / 1e9:.0f} GFLOP/s in registers, "
+            f"{name:<12}{roof.flops / 1e9:.0f} GFLOP/s in registers, "
             f"{roof.bandwidth / 1e9:.1f} GB/s to memory and back, measured just now"
         )
     titles = "".join(f"{column.title:>{column.width}}" for column in _columns(wide))

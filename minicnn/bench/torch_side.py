@@ -19,6 +19,7 @@ from minicnn.bench.pool import PoolWork
 from minicnn.bench.station import Built
 from minicnn.bench.work import Operands, Work
 from minicnn.models import in_torch
+from minicnn_kernels.precision import math_mode
 
 Calls: TypeAlias = list[Callable[[], Any]]
 Placed: TypeAlias = Callable[[Any], Any]
@@ -29,7 +30,23 @@ def facts() -> dict[str, str]:
     import torch
 
     found = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", torch.__config__.show())
-    return {"torch": torch.__version__, "oneDNN": found[1] if found else "none"}
+    versions = {"torch": torch.__version__, "oneDNN": found[1] if found else "none"}
+    if torch.cuda.is_available():
+        allowed = multiply_as(math_mode.get())
+        versions["cuDNN"] = f"{torch.backends.cudnn.version()}, fastest found, {allowed}"
+    return versions
+
+
+def multiply_as(mode: str) -> str:
+    """Let PyTorch compute on a card as our math mode says, and return how.
+
+    Its defaults differ: convolutions may round to TF32, products of matrices may not.
+    """
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = mode != "fp32"
+    return {"fp32": "no TF32", "tf32": "TF32", "bf16": "arrays of bfloat16"}[mode]
 
 
 def build(variant: str, device: str, work: Work, operands: Operands) -> Built:
@@ -39,8 +56,11 @@ def build(variant: str, device: str, work: Work, operands: Operands) -> Built:
     if isinstance(work, ModelWork):
         return model_built(variant, device, work, operands)
 
+    rounded = device != "cpu" and math_mode.get() == "bf16"
+
     def placed(tensor: Any) -> Any:
-        return in_format(tensor, variant).to(device)
+        there = in_format(tensor, variant).to(device)
+        return there.bfloat16() if rounded else there
 
     tensors = {name: placed(torch.from_numpy(array)) for name, array in operands.items()}
     calls = BUILDERS[work.problem.kind](work, tensors, placed)
@@ -52,7 +72,10 @@ def build(variant: str, device: str, work: Work, operands: Operands) -> Built:
             torch.cuda.synchronize()
         return results
 
-    return Built(call, [variant] * len(calls), lambda results: [r.cpu().numpy() for r in results])
+    def fetch(results: Any) -> list[Any]:
+        return [result.float().cpu().numpy() for result in results]
+
+    return Built(call, [variant] * len(calls), fetch)
 
 
 def in_format(tensor: Any, variant: str) -> Any:

@@ -16,10 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minicnn_kernels.arrays import Array
+from minicnn_kernels.precision import math_mode
 
 Operands = Mapping[str, Array]
 
 PLACES = 48  # of a result that are checked
+ROUNDING = {"fp32": 1.0, "tf32": 500.0, "bf16": 5000.0}  # of errors in float32, of 2e-6
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ class Work:
 
     def _generator(self, name: str) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(f"{name} {self.problem}".encode()))
+
+
+def rounding(algorithm: str) -> float:
+    """Return how much larger errors may be where an algorithm, or the math mode, rounds factors.
+
+    TF32 keeps 11 bits of a factor, bfloat16 8, float32 24; sums are float32 in each.
+    """
+    return max(ROUNDING.get(algorithm, 1.0), ROUNDING[math_mode.get()])
 
 
 def relative_error(found: Array, expected: Array) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from minicnn.cli.progress import progress
 from minicnn.errors import UsageError
+from minicnn_kernels.precision import MODES
 
 if TYPE_CHECKING:
     from minicnn.bench.results import Report
@@ -35,6 +36,8 @@ EXAMPLES = """examples:
   minicnn bench pool --dir max,max_d,avg,avg_d  pooling and its gradients
   minicnn bench model resnet18 vgg16 --batch 8 --dir train,infer
                                                 whole networks
+  minicnn bench conv --device cpu,cuda --math tf32
+                                                the processor and a card, whose factors are rounded
   minicnn bench conv --suite resnet50 --json new.json --compare old.json --fail-over 5%
 
 exit codes: 0 done, 1 a result is wrong or, with --compare, something is slower, 2 a mistake in the
@@ -162,6 +165,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", type=words, default=["cpu"], metavar="D,...", help="cpu (default), cuda"
     )
     parser.add_argument(
+        "--math", choices=MODES, default="fp32",
+        help="how exactly cards multiply: fp32 (default; PyTorch without TF32), tf32, bf16",
+    )  # fmt: skip
+    parser.add_argument(
         "--threads", type=numbers, metavar="N,...", help="numbers of threads (default: all cores)"
     )
     parser.add_argument(
@@ -283,7 +290,7 @@ def checked(options: argparse.Namespace) -> Plan:
     limits = Limits(options.min_time, options.min_runs, options.max_time)
     return Plan(
         kind, options.algo or [kind.algorithms], rivals, options.device, options.layout,
-        options.baseline, limits, options.cache == "cold",
+        options.baseline, limits, options.cache == "cold", options.math,
     )  # fmt: skip
 
 
@@ -318,8 +325,10 @@ def measure(plan: Plan, works: Sequence[Work], options: argparse.Namespace, repo
 
     for threads in options.threads or [get_num_threads()]:
         with Session(plan, threads) as session, progress(len(works), "layer") as (write, tick):
-            report.machine, report.roofs[threads] = session.facts, session.roof
-            write(table.heading(session.facts, threads, session.roof, options.wide))
+            report.machine = session.facts
+            for device, roof in session.roofs.items():
+                report.roofs[str(threads) if device == "cpu" else device] = roof
+            write(table.heading(session.facts, threads, session.roofs, options.wide))
             for work in works:
                 results = session.contest(work)
                 write(table.group(results, report.results, options.wide))

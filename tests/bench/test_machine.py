@@ -9,6 +9,7 @@ import pytest
 
 import minicnn
 from minicnn.bench import machine
+from minicnn_kernels.precision import math_mode
 
 
 def test_facts_name_what_the_figures_depend_on():
@@ -49,3 +50,11 @@ def test_no_git_no_commit(monkeypatch):
 
 def test_a_package_that_is_missing():
     assert machine.version("no-such-package-anywhere") == machine.MISSING
+
+
+def test_the_facts_of_a_card(card):
+    with math_mode("tf32"):
+        facts = machine.card_facts()
+    assert facts["card"] == "Stand-in, 16 GiB"
+    assert facts["CUDA"] == "13.2, driver for 13.0"
+    assert facts["math"] == "tf32"

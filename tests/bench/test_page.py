@@ -23,7 +23,9 @@ def shapes(svg, kind):
 def report(*results, threads=(2,)):
     for found in results:
         found.under(ROOF)
-    return Report("conv", {"processor": "<some>"}, dict.fromkeys(threads, ROOF), list(results))
+    return Report(
+        "conv", {"processor": "<some>"}, dict.fromkeys(map(str, threads), ROOF), list(results)
+    )
 
 
 def test_the_page_is_well_formed_and_loads_nothing():

@@ -52,7 +52,9 @@ def test_the_baseline_is_the_fastest_of_those_named():
 
 def test_a_report_survives_json():
     results = [result(error=1e-7, speedup=2.0), result("bad", [], status="FAIL", note="why")]
-    report = Report("conv", {"processor": "a"}, {2: Roof(1.0, 2.0)}, results)
+    report = Report(
+        "conv", {"processor": "a"}, {"2": Roof(1.0, 2.0), "cuda": Roof(3.0, 4.0)}, results
+    )
     again = Report.from_dict(json.loads(json.dumps(report.to_dict())))
     assert again == report
     assert report.to_dict()["results"][0]["min_seconds"] == 0.001

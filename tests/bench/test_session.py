@@ -16,7 +16,7 @@ ONCE = Limits(0.0, 1, 0.0)
 
 @pytest.fixture(autouse=True)
 def known_roof(monkeypatch):
-    monkeypatch.setattr(peak, "measure", lambda: Roof(1e11, 1e10))
+    monkeypatch.setattr(peak, "measure", lambda device: Roof(1e11, 1e10))
 
 
 def test_threads_are_set_and_put_back():
@@ -28,7 +28,7 @@ def test_threads_are_set_and_put_back():
 
 
 def test_a_start_that_fails_puts_everything_back(monkeypatch):
-    def failing():
+    def failing(device):
         raise MemoryError
 
     usual = get_num_threads()

@@ -25,12 +25,12 @@ def test_a_line_has_the_figures_and_fits():
     figures = ["1.000", "2.000", "2000.0", "50", "200", "2.5", "1e-07", "1.50x"]
     assert line.split() == ["fwd", "auto:", "winograd4", *figures]
     assert len(line) <= 100
-    assert len(table.heading({"processor": "some"}, 2, ROOF).splitlines()[-1]) == len(line)
+    assert len(table.heading({"processor": "some"}, 2, {"cpu": ROOF}).splitlines()[-1]) == len(line)
 
 
 def test_wide_lines_have_more_and_stay_aligned():
     line = table.line(measured(), wide=True)
-    heading = table.heading({}, 2, None, wide=True).splitlines()[-1]
+    heading = table.heading({}, 2, {}, wide=True).splitlines()[-1]
     assert len(line) == len(heading) > 100
     assert line.split()[-3:] == ["nhwc", "cpu", "2"]
 

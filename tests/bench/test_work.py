@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from minicnn.bench.kinds import work
-from minicnn.bench.work import PLACES, in_layout, relative_error
+from minicnn.bench.work import PLACES, in_layout, relative_error, rounding
+from minicnn_kernels.precision import math_mode
 
 
 @pytest.fixture
@@ -64,3 +65,11 @@ def test_layouts_change_strides_and_nothing_else():
     assert np.moveaxis(last["x"], 1, -1).flags.c_contiguous
     assert last["w"] is operands["w"]
     assert in_layout(operands, "nchw")["x"] is operands["x"]
+
+
+def test_more_may_be_wrong_where_factors_are_rounded():
+    assert rounding("simt") == 1
+    assert rounding("bf16") > rounding("tf32") > 1
+    with math_mode("tf32"):
+        assert rounding("auto") == rounding("torch") > 1
+        assert rounding("bf16") == 5000

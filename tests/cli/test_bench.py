@@ -25,7 +25,7 @@ TINY = ("bench", "conv", "--problem", 'mb2ic3ih6oc4kh3ph1n"tiny*2"', *QUICK)
 
 @pytest.fixture(autouse=True)
 def known_roof(monkeypatch):
-    monkeypatch.setattr(peak, "measure", lambda: Roof(1e11, 1e10))
+    monkeypatch.setattr(peak, "measure", lambda device: Roof(1e11, 1e10))
     before = threads.get_num_threads()
     yield
     assert threads.get_num_threads() == before
@@ -253,6 +253,7 @@ def shown_commands():
 
 @pytest.mark.parametrize("command", shown_commands())
 def test_commands_that_are_shown_can_be_run(command, monkeypatch):
+    monkeypatch.setattr("minicnn_kernels.arrays.to_device", lambda array, device: array)
     options = cli.build_parser().parse_args(shlex.split(command))
     bench.checked(options)
     assert bench.chosen_works(options)
