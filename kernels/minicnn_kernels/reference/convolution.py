@@ -472,3 +472,40 @@ conv_weight.compiled(
     "dw[e,o] = sum_p windows[p,e] * dy[p,o]: blocks of windows times gradients.",
     cost=implicit_gemm_weight_cost, serves=serves_floats,
 )  # fmt: skip
+
+
+# --- for cards, in Numba CUDA: to be read, and taken by name --------------------------------------
+
+
+def serves_planes(a: Array, b: Array, **settings: Any) -> bool:
+    """Say whether these are images of two sides, of a type that there is compiled code for."""
+    return a.ndim == 4 and serves_floats(a, b)
+
+
+def _ungrouped_planes(a: Array, b: Array, *, groups: int, **settings: Any) -> bool:
+    return groups == 1 and serves_planes(a, b)
+
+
+conv.compiled(
+    "numba_direct", "numba_cuda.conv_direct", "y[n,i,j,o]: one thread for each.",
+    device="cuda", serves=serves_planes,
+)  # fmt: skip
+conv.compiled(
+    "numba_tiled", "numba_cuda.conv_tiled",
+    "y[n,i,j,o]: a block for 16 windows and 16 filters, through shared memory.",
+    device="cuda", serves=serves_planes,
+)  # fmt: skip
+conv.compiled(
+    "numba_im2col", "numba_cuda.conv_im2col",
+    "y = cols @ w: windows as rows of a matrix, then a product by tiles.",
+    device="cuda", serves=_ungrouped_planes,
+)  # fmt: skip
+conv_input.compiled(
+    "numba_direct", "numba_cuda.conv_input_direct",
+    "dx[n,h,v,c]: one thread for each, which gathers from dy.",
+    device="cuda", serves=serves_planes,
+)  # fmt: skip
+conv_weight.compiled(
+    "numba_direct", "numba_cuda.conv_weight_direct", "dw[o,a,b,c]: one thread for each.",
+    device="cuda", serves=serves_planes,
+)  # fmt: skip

@@ -80,6 +80,22 @@ for _kernel, _formula in {
     )  # fmt: skip
 
 
+def _numba_serves(*arrays: Array, windows: AnyWindows) -> bool:
+    floats = arrays[0].dtype in (np.float32, np.float64)
+    return floats and windows.ndim == 2 and isinstance(windows, Windows)
+
+
+for _kernel, _formula in {
+    max_winners: "y[n,i,j,c] and which cell it was: one thread for each.",
+    route_to_winners: "dx[n,h,v,c]: one thread for each, which looks for windows it has won.",
+    window_sum: "y[n,i,j,c]: one thread for each.",
+    window_spread: "dx[n,h,v,c]: one thread for each, which gathers from dy.",
+}.items():
+    _kernel.compiled(
+        "numba", f"numba_cuda.{_kernel.name}", _formula, device="cuda", serves=_numba_serves
+    )
+
+
 # --- windows --------------------------------------------------------------------------------------
 
 
