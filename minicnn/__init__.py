@@ -93,6 +93,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from minicnn import (
         autograd,
+        cuda,
         data,
         func,
         gradcheck,
@@ -107,8 +108,8 @@ if TYPE_CHECKING:
     from minicnn.summaries import summary
 
 _SUBPACKAGES = (
-    "autograd", "data", "func", "gradcheck", "io", "models", "nn", "optim", "testing", "train",
-    "utils",
+    "autograd", "cuda", "data", "func", "gradcheck", "io", "models", "nn", "optim", "testing",
+    "train", "utils",
 )  # fmt: skip
 
 

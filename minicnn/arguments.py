@@ -24,6 +24,7 @@ from minicnn.errors import (
 )
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import device_of, is_floating
+from minicnn_kernels.cuda import memory
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Op
@@ -149,6 +150,7 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         ShapeError, IndexOutOfRange: the sizes do not fit, a dimension is not there.
         DTypeError: the operation does not take this element type.
         ArgumentError: a number is too large for the element type.
+        OutOfMemoryError: there is no room for the result, or what is needed on the way to it.
     """
     try:
         noted = calls.get()
@@ -160,6 +162,8 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
         return y
     except MinicnnError:
         raise
+    except MemoryError as error:
+        raise memory.used_up(op.name, arrays, error) from None
     except ValueError as error:
         kind = IndexOutOfRange if isinstance(error, IndexError) else ShapeError
         shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))

@@ -214,7 +214,7 @@ def _pass_on(node: Node, dy: Any, needed: set[int], pending: dict[int, _Pending]
     if not places:
         return
     thunks = node.gradients(dy)
-    gradients = [thunks[i]() for i, _ in places]
+    gradients = guards.computed(node, dy, thunks, places)
     known = (dy, *(node.saved or ()), *node.settings.values(), *gradients)
     taken = [id(owner(value)) for value in known]
     for (i, parent), dx, memory in zip(places, gradients, taken[-len(places) :], strict=True):

@@ -6,6 +6,7 @@
     ├── ShapeError       (RuntimeError, ValueError)   sizes that do not fit together
     ├── DTypeError       (RuntimeError, TypeError)    an element type the operation does not take
     ├── DeviceError      (RuntimeError)               arrays on different devices, or none there
+    ├── OutOfMemoryError (MemoryError, RuntimeError)  no room for an array
     ├── AlgorithmError   (ValueError)                 unknown algorithm, or it does not serve
     ├── ArgumentError    (RuntimeError, ValueError)   a setting out of its range
     ├── IndexOutOfRange  (IndexError, RuntimeError)   a dimension or position that is not there
@@ -27,6 +28,7 @@ from minicnn_kernels.errors import (
     DeviceError,
     DTypeError,
     MinicnnError,
+    OutOfMemoryError,
     ShapeError,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "GradientError",
     "IndexOutOfRange",
     "MinicnnError",
+    "OutOfMemoryError",
     "ShapeError",
     "UsageError",
 ]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicnn import anomaly
-from minicnn.errors import DTypeError, GradientError, ShapeError
+from minicnn.errors import DTypeError, GradientError, MinicnnError, ShapeError
 from minicnn.tensor import Tensor
+from minicnn_kernels.cuda import memory
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Node
@@ -74,6 +75,17 @@ def check_thunks(node: Node, thunks: tuple[Any, ...]) -> tuple[Any, ...]:
             f"got {len(thunks)}: {[type(thunk).__name__ for thunk in thunks]}"
         )
     return thunks
+
+
+def computed(node: Node, dy: Any, thunks: tuple[Any, ...], places: list[Any]) -> list[Any]:
+    """Return the gradients of the inputs in the places, or raise OutOfMemoryError."""
+    try:
+        return [thunks[i]() for i, _ in places]
+    except MinicnnError:
+        raise
+    except MemoryError as error:
+        given = (dy, *(node.saved or ())[1:])
+        raise memory.used_up(f"the gradient of {node.op.name}", given, error) from None
 
 
 def check_gradient(node: Node, i: int, parent: Node | Tensor, dx: Any) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from minicnn_kernels import cards
+from minicnn_kernels.cuda import replay
 from minicnn_kernels.errors import DeviceError
 
 Array: TypeAlias = npt.NDArray[Any]
 
 CACHE_LINE = 64  # bytes
+IMAGE_DIMENSIONS = (3, 4, 5)  # of images with one to three sides, and of their filters
 
 
 def device_of(array: Any) -> str:
@@ -90,17 +92,26 @@ def is_floating(dtype: Any) -> bool:
 def to_device(array: Any, device: str) -> Any:
     """Return the array on `device`: "cpu", "cuda" or "cuda:1"; a copy if it has to move.
 
+    "cuda" is the current card.  Images and filters, (N, C, ...), get their channels last in memory
+    there, as kernels for cards want them.
+
     Raises:
         DeviceError: there is no such device, or no CuPy to reach it.
     """
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise DeviceError(f'unknown device {device!r}; it must be "cpu", "cuda" or "cuda:1"')
+    on_host = isinstance(array, np.ndarray)
+    if kind == "cpu" and on_host:
+        return array
     if kind == "cpu":
-        return array if isinstance(array, np.ndarray) else array.get()
-    cupy = cards.cupy()
-    try:
-        with cupy.cuda.Device(int(number or 0)):
-            return cupy.asarray(array)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"{device} cannot be used: {error}") from None
+        replay.refuse(f"values of an array of shape {array.shape} are read on the CPU")
+        return array.get()
+    with cards.device(int(number) if number else None) as card:
+        if not on_host and array.device == card:
+            return array
+        replay.refuse(f"an array of shape {array.shape} is copied to a card")
+        moved = cards.cupy().asarray(array) if on_host else array.copy()
+        if moved.ndim not in IMAGE_DIMENSIONS:
+            return moved
+        return as_channels_first(cards.cupy().ascontiguousarray(as_channels_last(moved)))

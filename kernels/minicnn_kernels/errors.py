@@ -19,6 +19,10 @@ class DeviceError(MinicnnError, RuntimeError):
     """Arrays on different devices, or a device that is not there."""
 
 
+class OutOfMemoryError(MinicnnError, MemoryError, RuntimeError):
+    """No room for an array, on a card or on the CPU."""
+
+
 class AlgorithmError(MinicnnError, ValueError):
     """An algorithm's name that is unknown, or one that does not serve this call."""
 

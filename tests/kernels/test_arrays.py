@@ -3,42 +3,19 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minicnn_kernels.arrays import aligned_empty, device_of, is_floating, to_device
+from minicnn_kernels.arrays import (
+    aligned_empty,
+    as_channels_last,
+    device_of,
+    is_floating,
+    to_device,
+)
+from minicnn_kernels.cuda import replay
 from minicnn_kernels.errors import DeviceError
-
-
-class CardArray:
-    """Stands in for a CuPy array."""
-
-    def __init__(self, values, card=0):
-        self.values, self.device = values, SimpleNamespace(id=card)
-
-    def get(self):
-        return self.values
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """A stand-in for CuPy on a machine with two cards."""
-    chosen = []
-
-    def device(number):
-        chosen.append(number)
-        if number > 1:
-            raise RuntimeError("invalid device ordinal")
-        return nullcontext()
-
-    fake = SimpleNamespace(
-        asarray=lambda array: CardArray(array, chosen[-1]),
-        cuda=SimpleNamespace(Device=device, runtime=SimpleNamespace(CUDARuntimeError=RuntimeError)),
-    )
-    monkeypatch.setitem(sys.modules, "cupy", fake)
 
 
 @pytest.mark.parametrize("array", [np.zeros(2), np.float32(1), np.zeros((0, 3))])
@@ -46,8 +23,10 @@ def test_numpy_arrays_are_on_the_cpu(array):
     assert device_of(array) == "cpu"
 
 
-def test_a_card_has_a_number():
-    assert device_of(CardArray(np.zeros(2), card=1)) == "cuda:1"
+def test_a_card_has_a_number(card):
+    card.machine.cards = 2
+    with card.cupy.cuda.Device(1):
+        assert device_of(card.array(np.zeros(2))) == "cuda:1"
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "longdouble"])
@@ -65,23 +44,51 @@ def test_an_array_on_the_cpu_stays_itself():
     assert to_device(array, "cpu") is array
 
 
-@pytest.mark.parametrize(("device", "card"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
-def test_to_a_card_and_back(cupy, device, card):
+@pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_to_a_card_and_back(card, device, number):
+    card.machine.cards = 2
     array = np.arange(3)
     moved = to_device(array, device)
-    assert device_of(moved) == f"cuda:{card}"
-    assert to_device(moved, "cpu") is array
+    assert device_of(moved) == f"cuda:{number}"
+    assert to_device(moved, f"cuda:{number}") is moved
+    back = to_device(moved, "cpu")
+    assert back.tolist() == [0, 1, 2]
+    assert back is not array
 
 
-def test_a_card_that_is_not_there(cupy):
-    with pytest.raises(DeviceError, match="cuda:7 cannot be used: invalid device ordinal"):
-        to_device(np.zeros(1), "cuda:7")
+def test_from_card_to_card(card):
+    card.machine.cards = 2
+    first = to_device(np.arange(3), "cuda:0")
+    with card.cupy.cuda.Device(1):
+        assert to_device(np.arange(3), "cuda").device.id == 1
+        second = to_device(first, "cuda")
+    assert device_of(second) == "cuda:1"
+    assert second.data.ptr != first.data.ptr
 
 
-def test_without_cupy_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(DeviceError, match=r"cuda needs CuPy.*pip install"):
-        to_device(np.zeros(1), "cuda:0")
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 5, 4), (2, 3, 1, 5, 4), (0, 3, 5, 4)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_images_on_a_card_have_their_channels_last_in_memory(card, shape, order):
+    images = np.asarray(np.random.default_rng(0).random(shape), order=order)
+    moved = to_device(images, "cuda")
+    assert moved.shape == shape
+    assert as_channels_last(moved).flags.c_contiguous
+    np.testing.assert_array_equal(to_device(moved, "cpu"), images)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 3), (2, 3, 1, 5, 4, 2)])
+def test_other_arrays_keep_their_order(card, shape):
+    assert to_device(np.zeros(shape), "cuda").flags.c_contiguous
+
+
+def test_a_captured_step_may_not_move_arrays(card):
+    x = to_device(np.zeros(3), "cuda")
+    with replay.recorded():
+        assert to_device(x, "cuda:0") is x
+        with pytest.raises(replay.NotCapturable, match=r"shape \(3,\) are read on the CPU"):
+            to_device(x, "cpu")
+        with pytest.raises(replay.NotCapturable, match=r"shape \(2,\) is copied to a card"):
+            to_device(np.zeros(2), "cuda")
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:x", "cuda:-1", "CPU", "cpu:a"])

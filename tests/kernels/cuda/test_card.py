@@ -168,7 +168,7 @@ def test_several_cards(card):
         y + 1
     with card.cupy.cuda.Device(1):
         assert_allclose((y + 1).get(), 2)
-    with pytest.raises(DeviceError, match="cuda:2 cannot be used"):
+    with pytest.raises(DeviceError, match="cuda:2 is not there"):
         to_device(np.ones(2), "cuda:2")
 
 
@@ -176,7 +176,7 @@ def test_several_cards(card):
 def test_without_driver_or_card(card, missing):
     setattr(card.machine, missing, 0)
     assert not card.cupy.cuda.is_available()
-    with pytest.raises(DeviceError, match=r"cuda cannot be used: cuda.*"):
+    with pytest.raises(DeviceError, match=r"no NVIDIA driver|the driver sees no card"):
         to_device(np.ones(2), "cuda")
 
 
