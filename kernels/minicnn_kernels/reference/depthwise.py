@@ -26,9 +26,12 @@ from minicnn_kernels.reference.convolution import (
     conv,
     conv_input,
     conv_weight,
+    forward_products,
     im2col_cost,
     im2col_input_cost,
     im2col_weight_cost,
+    input_products,
+    weight_products,
 )
 
 SMALL = 2**15
@@ -194,4 +197,56 @@ conv_weight.compiled(
     "grouped_direct", "grouped.conv_weight_grouped",
     "dw[a,r,o] = sum_ni x[n, i*s + a*d - p, r of o's group] * dy[n,i,o].",
     cost=_compiled_weight_cost, serves=_serves_floats,
+)  # fmt: skip
+
+
+# --- on cards: small groups, whose results stay in registers --------------------------------------
+
+
+def _nanoseconds_on_card(products: int, inputs: int, *arrays: Array) -> float:
+    """Count a start, what is moved, and 5,000 products in a nanosecond, fewer in larger groups."""
+    return 5_000 + products / (5_000 if inputs <= 4 else 1_000) + sum(a.size for a in arrays) / 750
+
+
+def _serves_on_card(
+    a: Array, b: Array, kernel: Sides, per_group: int, *, groups: int, **settings: Any
+) -> bool:
+    able = a.dtype == b.dtype and a.dtype.name in ("float32", "bfloat16")
+    some = a.size > 0 and b.size > 0 and len(kernel) <= 2 and groups > 1
+    return able and some and prod(kernel) * per_group <= FILTER_ON_CARD
+
+
+FILTER_ON_CARD = 12 * 1024
+"""Values of a filter that fit the memory that a block of threads shares."""
+
+conv.compiled(
+    "small_groups", "depthwise.conv",
+    "y[n,i,j,o] = sum_abr x[n, i*s + a*d - p, j*s + b*d - p, r of o's group] * w[o,a,b,r].",
+    device="cuda", extras=("bias", "add", "relu"),
+    cost=lambda x, w, **settings: _nanoseconds_on_card(
+        forward_products(x, w, **settings), w.shape[1], x, x
+    ),
+    serves=lambda x, w, **settings: _serves_on_card(
+        x, w, w.shape[2:], w.shape[1], **settings
+    ),
+)  # fmt: skip
+conv_input.compiled(
+    "small_groups", "depthwise.conv_input",
+    "dx[n,h,w,c] = sum_abt dy[n,i,j, t of c's group] * w[t,a,b,c] over i*s + a*d - p = h.",
+    device="cuda",
+    cost=lambda dy, w, *, groups, **settings: _nanoseconds_on_card(
+        input_products(dy, w), len(w) // groups, dy, dy
+    ),
+    serves=lambda dy, w, *, groups, **settings: _serves_on_card(
+        dy, w, w.shape[2:], len(w) // groups, groups=groups, **settings
+    ),
+)  # fmt: skip
+conv_weight.compiled(
+    "small_groups", "depthwise.conv_weight",
+    "dw[o,a,b,r] = sum_nij x[n, i*s + a*d - p, j*s + b*d - p, r of o's group] * dy[n,i,j,o].",
+    device="cuda",
+    cost=lambda x, dy, *, groups, **settings: _nanoseconds_on_card(
+        weight_products(x, dy, groups=groups, **settings), x.shape[1] // groups, x, dy
+    ),
+    serves=lambda x, dy, *, size, **settings: _serves_on_card(x, dy, size, 1, **settings),
 )  # fmt: skip
