@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import minicnn
-from minicnn_kernels import tuning
-from minicnn_kernels.cards import cupy
+from minicnn_kernels import cards, tuning
 from minicnn_kernels.precision import math_mode
 from minicnn_kernels.registry import can_compile, preferred
 
@@ -39,24 +38,13 @@ def facts() -> dict[str, str]:
 
 def card_facts() -> dict[str, str]:
     """Return what figures of the current card depend on."""
-    cuda = cupy().cuda
-    properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
-    driver, runtime = cuda.runtime.driverGetVersion(), cuda.runtime.runtimeGetVersion()
+    card = cards.card()
     return {
-        "card": f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB",
-        "CUDA": f"{as_version(runtime)}, driver for {as_version(driver)}",
-        "CuPy": cupy().__version__,
+        "card": f"{card.name}, {card.memory / 2**30:.0f} GiB",
+        "CUDA": f"{cards.runtime_version()}, driver for {cards.driver_version()}",
+        "CuPy": cards.cupy().__version__,
         "math": math_mode.get(),
     }
-
-
-def as_version(number: int) -> str:
-    """Write CUDA's number of a version, 1000 * major + 10 * minor, as people do.
-
-    >>> as_version(13020)
-    '13.2'
-    """
-    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def processor() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minicnn_kernels.cards import cupy
+from minicnn_kernels.cards import card, cupy
 from minicnn_kernels.cuda.launch import launch
 
 CHAINS = 8  # as in peak.cu
@@ -47,6 +47,4 @@ def stream(n_bytes: int, blocks: int) -> tuple[int, Call]:
 
 def blocks_that_fill_the_card() -> int:
     """Return how many blocks of THREADS the current card holds at a time."""
-    cuda = cupy().cuda
-    properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
-    return int(properties["multiProcessorCount"]) * BLOCKS_OF_A_PROCESSOR
+    return card().processors * BLOCKS_OF_A_PROCESSOR
