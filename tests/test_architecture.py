@@ -38,6 +38,7 @@ ORDER = [
         "minicnn_kernels.registry",
         "minicnn_kernels.tiles",
         "minicnn_kernels.expression",
+        "minicnn_kernels.strides",
     ],
     ["minicnn_kernels.cpu", "minicnn_kernels.cuda"],
     ["minicnn_kernels.pointwise", "minicnn_kernels.products"],

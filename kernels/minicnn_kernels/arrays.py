@@ -31,6 +31,11 @@ def device_of(array: Any) -> str:
     return f"cuda:{array.device.id}"
 
 
+def is_on_card(value: Any) -> bool:
+    """Say whether this is an array that lies on a card."""
+    return hasattr(type(value), "__cuda_array_interface__")
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep freed arrays for the next ones instead of returning their pages.
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from minicnn_kernels.pointwise import Lazy, computed, has_kind, least_size, looks
+from minicnn_kernels.arrays import Array, is_on_card
+from minicnn_kernels.pointwise import Lazy, compiler_for, computed, has_kind, least_size, looks
 from minicnn_kernels.registry import can_compile
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,7 +24,7 @@ MOST_KINDS = 256  # of calls of one formula, whose settings may be others every 
 
 
 def in_one_pass(formula: F) -> F:
-    """Let a formula of arrays be computed in one pass, where they are large and on the CPU.
+    """Let a formula of arrays be computed in one pass, where they are large or on a card.
 
     The formula may return an array, or functions that do, as the gradient of an operation does.
     It may do to arrays what NumPy can; otherwise it depends on nothing but its arguments.
@@ -128,27 +129,34 @@ def _plan_of(lazy: Lazy, inputs: tuple[Any, ...]) -> Any:
     if lazy.node.name == "array":
         places = [place for place, value in enumerate(inputs) if value is lazy.node.value]
         return _Argument(places[0]) if places else None
-    from minicnn_kernels.cpu.pointwise import plan_of  # only now: it imports Numba
-
-    return plan_of(lazy.node, lazy.shape, inputs)
+    return compiler_for(lazy.node).plan_of(lazy.node, lazy.shape, inputs)
 
 
 def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
-    """Say whether some array is large, and all are of the types that loops are made for."""
-    least = least_size.get()
-    given = [value for value in arrays if type(value) is np.ndarray]
-    sizes = [array.size for array in given]
-    if not given or prod(sizes) < least:  # their product bounds what broadcasting makes of them
-        return False
-    if max(sizes) < least and _size([array.shape for array in given]) < least:
+    """Say whether some array is large, and all are of the types that loops are made for.
+
+    On a card any size will do: to start a kernel takes longer than what it computes.
+    """
+    on_cards = [value for value in arrays if is_on_card(value)]
+    on_card = bool(on_cards)
+    if not _are_large(on_cards or [x for x in arrays if type(x) is np.ndarray], on_card):
         return False
     for value in inputs:
-        if isinstance(value, np.ndarray):
-            if not has_kind(value.dtype, "fb"):
+        if isinstance(value, np.ndarray) or is_on_card(value):
+            if is_on_card(value) != on_card or not has_kind(value.dtype, "fb"):
                 return False
         elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
             return False  # already recorded, for one pass or for a second derivative
-    return can_compile()
+    return on_card or can_compile()
+
+
+def _are_large(arrays: list[Array], on_card: bool) -> bool:
+    """Say whether the arrays have enough values after broadcasting."""
+    least = least_size(on_card)
+    sizes = [array.size for array in arrays]
+    if not arrays or prod(sizes) < least:  # their product bounds what broadcasting makes of them
+        return False
+    return max(sizes) >= least or _size([array.shape for array in arrays]) >= least
 
 
 def _size(shapes: list[Any]) -> int:
@@ -160,12 +168,12 @@ def _size(shapes: list[Any]) -> int:
 
 
 def _lazy(value: Any) -> Any:
-    return Lazy.of(value) if isinstance(value, np.ndarray) else value
+    return Lazy.of(value) if isinstance(value, np.ndarray) or is_on_card(value) else value
 
 
 def _signature(value: Any) -> Any:
     """Return all of an argument on which a recording depends; of what is no key, a new one."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) or is_on_card(value):
         return value.shape, value.strides, value.dtype.num
     try:
         hash(value)

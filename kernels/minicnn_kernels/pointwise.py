@@ -2,7 +2,8 @@
 
 Written with NumPy, a formula of n steps sends whole arrays through memory n times, on one core.
 Here it is *recorded* first: called with Lazy arrays, which note what would be done to them, the
-same text gives an expression, and `minicnn_kernels.cpu.pointwise` makes one loop of it.
+same text gives an expression, of which `minicnn_kernels.cpu.pointwise` makes one loop and
+`minicnn_kernels.cuda.pointwise` one kernel.
 
 >>> import numpy as np
 >>> x = Lazy.of(np.ones(3, np.float32))
@@ -24,16 +25,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
-from minicnn_kernels.expression import FLOATS, KINDS, STEPS, Node
+from minicnn_kernels.arrays import Array, is_on_card
+from minicnn_kernels.expression import FLOATS, KINDS, STEPS, Node, an_array_of
 from minicnn_kernels.registry import can_compile
+from minicnn_kernels.strides import memory_order
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST = 2**15
-"""So many values are worth waking a compiled loop for."""
+"""So many values are worth waking a compiled loop for; on a card any number is worth a kernel."""
 
-least_size: ContextVar[int] = ContextVar("least", default=LEAST)
+_least: ContextVar[int | None] = ContextVar("least", default=None)
 
 SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
     2: np.square,
@@ -74,8 +76,9 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
         """Start an expression with an array; one of a single value is a number in it.
 
         A number of NumPy's is a constant: it was not read from an array, or that was noticed.
+        What lies on a card stays there: to look at it would mean to wait for the card.
         """
-        if array.size == 1:
+        if array.size == 1 and not is_on_card(array):
             source = None if isinstance(array, np.generic) else array
             return cls(Node("number", array.dtype, (), array.item(), source), array.shape)
         return cls(Node("array", array.dtype, value=array), array.shape)
@@ -84,13 +87,19 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
         """Compute the array, and from now on be just that."""
         looks.count += 1
         if self.node.name != "array":
-            from minicnn_kernels.cpu.pointwise import evaluate  # only now: it imports Numba
-
+            evaluate = compiler_for(self.node).evaluate
             self.node = Node("array", self.dtype, value=evaluate(self.node, self.shape))
         array: Array = self.node.value
         return array
 
     # --- what can be noted -----------------------------------------------------------------
+
+    def __cupy_override_elementwise_kernel__(
+        self, kernel: Any, *inputs: Any, **settings: Any
+    ) -> Any:
+        """Take over from CuPy, whose arrays are asked before if they stand first."""
+        ufunc = getattr(np, kernel.name.removeprefix("cupy_"))
+        return self.__array_ufunc__(ufunc, "__call__", *inputs, **settings)
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (), **settings: Any
@@ -117,7 +126,7 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
             return x if high is None else np.minimum(x, high)
         if function in FILLED and isinstance(args[0], Lazy) and not kwargs:
             value = FILLED[function] if len(args) == 1 else args[1]
-            return Lazy(Node("number", args[0].dtype, value=value), args[0].shape)
+            return Lazy(Node("number", args[0].dtype, (args[0].node,), value), args[0].shape)
         return function(*_all_computed(args), **_all_computed(kwargs))
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
@@ -166,6 +175,22 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
         return float(self.compute())
 
 
+def compiler_for(node: Node) -> Any:
+    """Return the module that computes expressions where the arrays of this one lie."""
+    if is_on_card(an_array_of(node)):
+        from minicnn_kernels.cuda import pointwise as cuda
+
+        return cuda
+    from minicnn_kernels.cpu import pointwise as cpu  # only now: it imports Numba
+
+    return cpu
+
+
+def is_array(value: Any) -> bool:
+    """Say whether this is an array, or a number of NumPy's."""
+    return isinstance(value, (np.ndarray, np.generic)) or is_on_card(value)
+
+
 def computed(value: Any) -> Any:
     """Return a Lazy array as the array it stands for; anything else unchanged."""
     return value.compute() if isinstance(value, Lazy) else value
@@ -188,14 +213,14 @@ def _noted(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Lazy | None:
             types.append(np.dtype(bool) if isinstance(value, bool) else type(value))
             continue
         if not isinstance(value, Lazy):
-            if not isinstance(value, (np.ndarray, np.generic)) or not has_kind(value.dtype, "fbi"):
+            if not is_array(value) or not has_kind(value.dtype, "fbi"):
                 return None
             value = Lazy.of(value)
         nodes.append(value.node)
         shapes.append(value.shape)
         types.append(value.dtype)
     operands, result = _types(ufunc, tuple(types))
-    if not all(has_kind(dtype, STEPS[ufunc.__name__][0]) for dtype in operands):
+    if not all(has_kind(dtype, STEPS[ufunc.__name__].kinds) for dtype in operands):
         return None
     arguments = tuple(map(_cast, nodes, operands))
     return Lazy(Node(ufunc.__name__, result, arguments), _common(shapes))
@@ -232,7 +257,7 @@ def has_kind(dtype: np.dtype[Any], kinds: str) -> bool:
 
 def _cast(node: Node, dtype: np.dtype[Any]) -> Node:
     if node.name == "number":  # its own type may be None, that of a Python number
-        return Node("number", dtype, (), node.value, node.source)
+        return Node("number", dtype, node.arguments, node.value, node.source)
     if node.dtype == dtype:
         return node
     return Node("cast", dtype, (node,))
@@ -257,7 +282,7 @@ def one_step(name: str) -> Callable[[F], F]:
     def decorate(formula: F) -> F:
         @wraps(formula)
         def step(x: Any) -> Any:
-            if isinstance(x, Lazy) and has_kind(x.dtype, STEPS[name][0]):
+            if isinstance(x, Lazy) and has_kind(x.dtype, STEPS[name].kinds):
                 return Lazy(Node(name, x.dtype, (x.node,)), x.shape)
             return formula(x)
 
@@ -272,18 +297,19 @@ def can_change_in_one_pass(*members: Sequence[Any]) -> bool:
     The arrays of a member lie in memory alike, and all are of one type.
     """
     first = members[0][0]
+    on_card = is_on_card(first)
     return (
-        type(first) is np.ndarray
-        and first.size >= least_size.get()
+        (type(first) is np.ndarray or on_card)
+        and first.size >= least_size(on_card)
         and has_kind(first.dtype, "f")
         and all(_are_alike(member, first.dtype) for member in members)
-        and can_compile()
+        and (on_card or can_compile())
     )
 
 
 def _are_alike(arrays: Sequence[Any], dtype: Any) -> bool:
     first = arrays[0]
-    dense = first.flags.c_contiguous or first.T.flags.c_contiguous
+    dense = first.flags.c_contiguous or first.transpose(memory_order(first)).flags.c_contiguous
     return dense and all(x.dtype == dtype and x.strides == first.strides for x in arrays)
 
 
@@ -300,16 +326,20 @@ def changes_in_one_pass(*members: dict[str, Array]) -> Iterator[dict[str, Any]]:
         name: lazy[name].node for name, array in first.items() if lazy[name].node.value is not array
     }
     if changed:
-        from minicnn_kernels.cpu.pointwise import change  # only now: it imports Numba
+        compiler_for(Node("array", None, value=next(iter(first.values())))).change(members, changed)
 
-        change(members, changed)
+
+def least_size(on_card: bool) -> int:
+    """Return of how many values formulas are recorded."""
+    least = _least.get()
+    return (1 if on_card else LEAST) if least is None else least
 
 
 @contextmanager
 def record_from(least: int) -> Iterator[None]:
     """Record formulas of at least so many values inside a `with` block, for tests."""
-    token = least_size.set(least)
+    token = _least.set(least)
     try:
         yield
     finally:
-        least_size.reset(token)
+        _least.reset(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from minicnn.backprop import enable_grad, no_grad
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array, to_device
+from minicnn_kernels.cuda import replay
 from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
 
 BLOCK = 65_536  # values; in float32 256 KiB, so that what a formula makes on the way stays cached
@@ -117,13 +119,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad(), np.errstate(all="ignore"):  # Inf and NaN are values here
-            for members in self._alike(self._gradients()):
-                if not self._update_together(members):
-                    for parameter, gradient, group in members:
-                        self.update(parameter.array, gradient, self.state[parameter], group)
-                for parameter, _, _ in members:
-                    parameter.version[0] += 1
+        for members in self._alike(self._gradients()):
+            replay.repeated(partial(self._update_all, members), partial(self._snapshot, members))
         return loss
 
     def update(self, w: Array, dw: Array, state: State, group: Group) -> None:
@@ -152,6 +149,27 @@ class Optimizer:
             key = (id(group), parameter.array.dtype, numbers)
             found[key].append((parameter, gradient, group))
         return list(found.values())
+
+    def _update_all(self, members: list[Member]) -> None:
+        """Update parameters whose update differs in nothing but the values of arrays."""
+        with no_grad(), np.errstate(all="ignore"):  # Inf and NaN are values here
+            if not self._update_together(members):
+                for parameter, gradient, group in members:
+                    self.update(parameter.array, gradient, self.state[parameter], group)
+        for parameter, _, _ in members:
+            parameter.version[0] += 1
+
+    def _snapshot(self, members: list[Member]) -> Callable[[], None]:
+        """Return what puts back the numbers of the members' state."""
+        if any(parameter not in self.state for parameter, _, _ in members):
+            replay.refuse(f"the first step of {type(self).__name__} makes its state")
+        before = {parameter: _numbers_of(self.state[parameter]) for parameter, _, _ in members}
+
+        def restore() -> None:
+            for parameter, numbers in before.items():
+                self.state[parameter].update(numbers)
+
+        return restore
 
     def _update_together(self, members: list[Member]) -> bool:
         """Update several parameters by one recording of the formula; False: nothing was done."""
@@ -307,11 +325,11 @@ def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, St
 
 
 def _arrays_of(state: State) -> State:
-    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in state.items() if hasattr(value, "dtype")}
 
 
 def _numbers_of(state: State) -> State:
-    return {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+    return {name: value for name, value in state.items() if not hasattr(value, "dtype")}
 
 
 def decayed(w: Array, dw: Array, group: Group) -> Array:

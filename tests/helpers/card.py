@@ -302,6 +302,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             inputs = inputs[0], asarray(inputs[1]), *inputs[2:]
         if name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
             inputs = tuple(x.item() if is_host_array(x) and x.ndim == 0 else x for x in inputs)
+        for value in inputs:
+            if hasattr(type(value), "__cupy_override_elementwise_kernel__"):
+                kernel = types.SimpleNamespace(name=f"cupy_{name}")
+                return value.__cupy_override_elementwise_kernel__(kernel, *inputs, **kwargs)
         only_card_arrays(name, inputs)
         only_card_arrays(name, kwargs.get("out", ()))
         allowed = {"__call__": ("out", "dtype", "casting"), "outer": ("out", "dtype"), "at": ()}

@@ -20,7 +20,7 @@ def test_an_expression_reads_like_its_formula():
 
 @pytest.mark.parametrize("name", sorted(STEPS.keys() - FUNCTIONS.keys() - OF_TWO - {"where"}))
 def test_a_step_is_the_function_of_its_name(name):
-    kinds, formula = STEPS[name]
+    kinds, formula, _ = STEPS[name]
     function = getattr(np, name)
     names = {
         n: getattr(np, n) for n in ("ceil", "copysign", "floor", "inf", "rint", "sqrt", "trunc")

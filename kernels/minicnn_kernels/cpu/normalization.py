@@ -25,7 +25,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import ALIKE, SUMS, jit
-from minicnn_kernels.cpu.memory import lying_like, memory_order, without_gaps
+from minicnn_kernels.strides import lying_like, memory_order, without_gaps
 from minicnn_kernels.threads import parallel
 
 Axes = tuple[int, ...]

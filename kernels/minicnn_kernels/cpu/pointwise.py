@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +30,8 @@ from numpy.lib.stride_tricks import as_strided
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu import mathematics
 from minicnn_kernels.cpu.jit import cache_folder, jit
-from minicnn_kernels.cpu.memory import memory_order
-from minicnn_kernels.expression import STEPS, Node
+from minicnn_kernels.expression import STEPS, Node, Steps, filled, type_name
+from minicnn_kernels.strides import joined_sides, memory_order, result_of, strides_like
 from minicnn_kernels.threads import parallel
 
 GRAIN = 2**14  # values that are worth a thread
@@ -45,7 +43,7 @@ Shape = tuple[int, ...]
 def evaluate(node: Node, shape: Shape) -> Array:
     """Compute an expression of this shape; in memory the result lies like its arrays."""
     program = Program(node)
-    y = _result(program.arrays, shape, node.dtype)
+    y = result_of(program.arrays, shape, node.dtype)
     if y.size:
         rows = rows_of(y, program.arrays)
         _run(program.loop(*_loop_of(rows)), rows, y, program.numbers, program.arrays)
@@ -113,7 +111,7 @@ def plan_of(node: Node, shape: Shape, inputs: tuple[Any, ...]) -> Plan | None:
     if not all(id(array) in place_of for array in read) or 0 in shape:
         return None
     arrays = list(program.arrays)
-    rows = rows_of(_result(arrays, shape, node.dtype), arrays)
+    rows = rows_of(result_of(arrays, shape, node.dtype), arrays)
     if any(a is not b for a, b in zip(arrays, program.arrays, strict=True)):
         return None
     like = next((place_of[id(x)] for x in arrays if x.shape == shape), None)
@@ -181,50 +179,24 @@ def loop(begin, end, numbers, y, columns, {arrays_and_starts}):
 """
 
 
-class Program:
-    """The steps of some expressions in an order in which they can be computed.
-
-    Attributes:
-        arrays: those that it reads, each once.
-        numbers: its constants.
-        sources: which of the numbers are those of arrays, and the arrays.
-    """
+class Program(Steps):
+    """The steps of some expressions as the text of a loop in Python, and the loop compiled."""
 
     def __init__(self, *nodes: Node) -> None:
-        self.arrays: list[Array] = []
-        self.sources: list[tuple[int, Array]] = []
-        self._constants: list[tuple[float, str]] = []
-        self._steps: list[str] = []
-        self._names: dict[int, str] = {}
-        self._results = [self._name_of(node) for node in nodes]
-        self.numbers = np.array([value for value, _ in self._constants], np.float64)
+        super().__init__(*nodes)
+        self.numbers = np.array([value for value, _ in self.constants], np.float64)
 
-    def _name_of(self, node: Node) -> str:
-        """Return the variable of a node, after adding the steps that compute it."""
-        key = id(node.value) if node.name == "array" else id(node)
-        if key not in self._names:
-            self._names[key] = self._new_name(node)
-        return self._names[key]
-
-    def _new_name(self, node: Node) -> str:
-        if node.name == "array":
-            self.arrays.append(node.value)
-            return f"v{len(self.arrays) - 1}"
-        if node.name == "number":
-            if node.source is not None:
-                self.sources.append((len(self._constants), node.source))
-            self._constants.append((node.value, _name(node.dtype)))
-            return f"c{len(self._constants) - 1}"
-        operands = [self._name_of(argument) for argument in node.arguments]
-        step = "{type}({0})" if node.name == "cast" else STEPS[node.name][1]
-        name = f"t{len(self._steps)}"
-        self._steps.append(f"{name} = {step.format(*operands, type=_name(node.dtype))}")
-        return name
+    def statement(self, name: str, node: Node, operands: list[str]) -> str:
+        """Return the assignment of a step to a variable."""
+        step = "{type}({0})" if node.name == "cast" else STEPS[node.name].python
+        return f"{name} = {step.format(*operands, type=type_name(node.dtype))}"
 
     def loop(self, template: str, walks: str = "", changed: int = 0) -> Callable[..., None]:
         """Return the compiled loop that a template describes, see `text`."""
-        types = [dtype for _, dtype in self._constants]
-        key = (template, walks, changed, *self._results, len(self.arrays), *types, *self._steps)
+        types = [dtype for _, dtype in self.constants]
+        key = (
+            template, walks, changed, *self.results, len(self.arrays), *types, *self.statements
+        )  # fmt: skip
         if key not in _loops:
             _loops[key] = compiled(self.text(template, walks, changed))
         return _loops[key]
@@ -242,29 +214,19 @@ class Program:
         parts = {
             "arrays": ", ".join(f"x{k}" for k in arrays),
             "arrays_and_starts": ", ".join(f"x{k}, starts{k}" for k in arrays),
-            "numbers": [f"c{k} = {t}(numbers[{k}])" for k, (_, t) in enumerate(self._constants)],
+            "numbers": [
+                f"c{k} = {type_name(dtype)}(numbers[{k}])"
+                for k, (_, dtype) in enumerate(self.constants)
+            ],
             "slices": [f"x{k} = x{k}[begin:end]" for k in arrays],
             "rows": rows,
             "values": [f"v{k} = x{k}[i]" for k in arrays],
             "values_of_rows": [f"v{k} = r{k}[i]" for k in moving],
-            "steps": self._steps,
-            "result": self._results[0],
-            "changes": [f"x{k}[i] = {self._results[changed + k]}" for k in range(changed)],
+            "steps": self.statements,
+            "result": self.results[0],
+            "changes": [f"x{k}[i] = {self.results[changed + k]}" for k in range(changed)],
         }
-        return "\n".join(filled for line in template.splitlines() for filled in _fill(line, parts))
-
-
-@cache  # NumPy takes microseconds for it
-def _name(dtype: np.dtype[Any]) -> str:
-    return dtype.name
-
-
-def _fill(line: str, parts: dict[str, Any]) -> list[str]:
-    """Fill in a line of a template; one that is a list becomes so many lines."""
-    alone = re.fullmatch(r"( *)\{(\w+)\}", line)
-    if alone and isinstance(lines := parts[alone[2]], list):
-        return [alone[1] + each for each in lines]
-    return [line.format(**parts)]
+        return filled(template, parts)
 
 
 NAMES = ("ceil", "copysign", "float32", "float64", "floor", "inf", "int8", "rint", "sqrt", "trunc")
@@ -317,12 +279,6 @@ class Rows(NamedTuple):
     starts: list[Array]
 
 
-def _result(arrays: list[Array], shape: Shape, dtype: Any) -> Array:
-    """Make room for the result, laid out in memory like the first array of its shape."""
-    like = next((x for x in arrays if x.shape == shape), None)
-    return np.empty(shape, dtype) if like is None else np.empty_like(like, dtype)
-
-
 def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     """Cut the result into rows; None where all arrays lie in memory just like it.
 
@@ -334,12 +290,12 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
     last = next((axis for axis in reversed(order) if y.shape[axis] > 1), None)
     for k, x in enumerate(arrays):
         arrays[k] = x if _is_forward(x) else x.copy(order="K")
-        if last is not None and _strides(arrays[k], y)[last] > 1:
+        if last is not None and strides_like(arrays[k], y)[last] > 1:
             arrays[k] = _laid_like(y, x)
-    sides = _joined(y, arrays, order)
+    sides = joined_sides(y, arrays, order)
     if len(sides) > 1 and sides[-1][0] < SHORT:
         arrays[:] = [_laid_like(y, x) for x in arrays]
-        sides = _joined(y, arrays, order)
+        sides = joined_sides(y, arrays, order)
     (columns, steps), outer = sides[-1], sides[:-1]
     if not outer and all(step == 1 for step in steps):
         return None
@@ -349,24 +305,6 @@ def rows_of(y: Array, arrays: list[Array]) -> Rows | None:
         starts = [s[..., None] + places * step for s, step in zip(starts, strides, strict=True)]
     walks = "".join("0+"[step] for step in steps)
     return Rows(y.size // columns, columns, walks, [s.ravel() for s in starts])
-
-
-def _joined(y: Array, arrays: list[Array], order: Shape) -> list[tuple[int, Shape]]:
-    """Return (size, the arrays' strides) for the sides of y, the outermost in memory first.
-
-    Neighbouring sides are one where every array moves through them as through one.
-    """
-    strides = [_strides(x, y) for x in arrays]
-    sides: list[tuple[int, Shape]] = []
-    for axis in order:
-        size, steps = y.shape[axis], tuple(s[axis] for s in strides)
-        if size == 1 and sides:
-            continue
-        if sides and sides[-1][1] == tuple(size * step for step in steps):
-            sides[-1] = (sides[-1][0] * size, steps)
-        else:
-            sides.append((size, steps))
-    return sides if sides[0][0] > 1 or len(sides) == 1 else sides[1:]
 
 
 def _is_forward(x: Array) -> bool:
@@ -383,11 +321,6 @@ def _flat(x: Array) -> Array:
         return in_order.reshape(-1)
     length = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)) // x.itemsize
     return as_strided(x, (length,), (x.itemsize,), writeable=x.flags.writeable)
-
-
-def _strides(x: Array, y: Array) -> Shape:
-    """Return the strides of x, in values, when it is repeated to the shape of y."""
-    return tuple(stride // x.itemsize for stride in np.broadcast_to(x, y.shape).strides)
 
 
 def _laid_like(y: Array, x: Array) -> Array:

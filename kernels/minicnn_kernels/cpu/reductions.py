@@ -16,7 +16,7 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
 from minicnn_kernels.cpu.mathematics import maximum, minimum
-from minicnn_kernels.cpu.memory import without_gaps
+from minicnn_kernels.strides import without_gaps
 from minicnn_kernels.threads import parallel
 
 Axes = tuple[int, ...]

@@ -13,7 +13,7 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cpu.jit import SUMS, jit
 from minicnn_kernels.cpu.mathematics import exp_below_0, log, maximum
-from minicnn_kernels.cpu.memory import (
+from minicnn_kernels.strides import (
     as_matrices,
     in_row,
     lying_like,

@@ -30,22 +30,37 @@ def source(file: str) -> str:
 
     CuPy looks for compiled code by the text alone, so what is included must be in it.
     """
+    return with_includes((FOLDER / file).read_text(encoding="utf-8"))
+
+
+def with_includes(text: str) -> str:
+    """Return a text with the files of this folder that it includes by name in their place."""
     included: set[str] = set()
 
-    def text(name: str) -> str:
+    def expanded(text: str) -> str:
+        return re.sub(r'^#include "(.+)"$', lambda found: content(found[1]), text, flags=re.M)
+
+    def content(name: str) -> str:
         if name in included:
             return ""
         included.add(name)
-        whole = (FOLDER / name).read_text(encoding="utf-8")
-        return re.sub(r'^#include "(.+)"$', lambda found: text(found[1]), whole, flags=re.M)
+        return expanded((FOLDER / name).read_text(encoding="utf-8"))
 
-    return text(file)
+    return expanded(text)
 
 
 @cache
 def _function(file: str, name: str, card: int) -> Any:
-    module = cupy().RawModule(code=source(file), options=OPTIONS, backend="nvrtc")
-    return module.get_function(name)
+    return _compiled(source(file), name, OPTIONS)
+
+
+@cache
+def _function_of_text(text: str, name: str, options: tuple[str, ...], card: int) -> Any:
+    return _compiled(with_includes(text), name, OPTIONS + options)
+
+
+def _compiled(text: str, name: str, options: tuple[str, ...]) -> Any:
+    return cupy().RawModule(code=text, options=options, backend="nvrtc").get_function(name)
 
 
 def launch(
@@ -64,3 +79,18 @@ def launch(
     if shared > SHARED_BYTES and function.max_dynamic_shared_size_bytes < shared:
         function.max_dynamic_shared_size_bytes = shared
     function(grid, block, arguments, shared_mem=shared)
+
+
+def launch_text(
+    text: str,
+    name: str,
+    grid: Dims,
+    block: Dims,
+    arguments: tuple[Any, ...],
+    options: tuple[str, ...] = (),
+) -> None:
+    """Do the same for a kernel whose source is a text; `options` are for the compiler."""
+    if replay.is_refilling():
+        return
+    card = cupy().cuda.runtime.getDevice()
+    _function_of_text(text, name, options, card)(grid, block, arguments)

@@ -60,7 +60,7 @@ class Recording:
         self._restores: list[Restore] = []
         self._card = cards.cupy().empty(BYTES, np.uint8)
         self._host = np.zeros(BYTES, np.uint8)
-        self._arrays: list[tuple[Any, Any]] = []  # of each call of `numbers`: on host, on card
+        self._arrays: list[tuple[Any, Any, Any]] = []  # of each call of `numbers`: kind, host, card
         self._next = 0  # number of the next call of `numbers`
         self._used = 0
 
@@ -75,14 +75,15 @@ class Recording:
         self._works.append(_Work(run, snapshot, first, self._next))
         return result
 
-    def numbers(self, values: Any) -> Any:
+    def numbers(self, values: Any, reader: str) -> Any:
         """Return an array on the card that holds the values when the graph runs."""
         number, self._next = self._next, self._next + 1
+        kind = values.shape, values.dtype, reader
         if not self.refilling:
-            self._arrays.append(self._room(values))
-        host, card = self._arrays[number] if number < len(self._arrays) else (None, None)
-        if host is None or (host.shape, host.dtype) != (values.shape, values.dtype):
+            self._arrays.append((kind, *self._room(values)))
+        if number >= len(self._arrays) or self._arrays[number][0] != kind:
             raise NotCapturable(CHANGED)
+        _, host, card = self._arrays[number]
         host[...] = values
         return card
 
@@ -154,10 +155,15 @@ def repeated(run: Callable[[], T], snapshot: Callable[[], Restore] | None = None
     return run() if recording is None else recording.repeat(run, snapshot)
 
 
-def numbers(values: Any) -> Any:
-    """Return a NumPy array's values as an array on the card."""
+def numbers(values: Any, reader: str = "") -> Any:
+    """Return a NumPy array's values as an array on the card.
+
+    Args:
+        reader: the text of the kernel that reads them, if it is generated; a replay for which
+            another one would be generated is refused.
+    """
     recording = _recording.get()
-    return cards.cupy().asarray(values) if recording is None else recording.numbers(values)
+    return cards.cupy().asarray(values) if recording is None else recording.numbers(values, reader)
 
 
 def is_refilling() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,41 @@ def lying_like(x: Array, other: Array) -> Array:
     copy = np.empty_like(other)
     copy[...] = x
     return copy
+
+
+def result_of(arrays: list[Array], shape: tuple[int, ...], dtype: Any) -> Array:
+    """Make room for what is computed of arrays, laid out in memory like the first of its shape."""
+    like = next((x for x in arrays if x.shape == shape), None)
+    return np.empty(shape, dtype) if like is None else np.empty_like(like, dtype)
+
+
+def strides_like(x: Array, y: Array) -> tuple[int, ...]:
+    """Return the strides of x, in values, when it is repeated to the shape of y."""
+    missing = y.ndim - x.ndim
+    own = (s // x.itemsize if n > 1 else 0 for n, s in zip(x.shape, x.strides, strict=True))
+    return (0,) * missing + tuple(own)
+
+
+def joined_sides(
+    y: Array, arrays: list[Array], order: tuple[int, ...]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Return (size, the arrays' strides) for the sides of y, the outermost in memory first.
+
+    Neighbouring sides are one where every array moves through them as through one.
+    """
+    strides = [strides_like(x, y) for x in arrays]
+    sides: list[tuple[int, tuple[int, ...]]] = []
+    for axis in order:
+        size, steps = y.shape[axis], tuple(s[axis] for s in strides)
+        if size == 1 and sides:
+            continue
+        if sides and sides[-1][1] == tuple(size * step for step in steps):
+            sides[-1] = (sides[-1][0] * size, steps)
+        else:
+            sides.append((size, steps))
+    if not sides:  # a single value, without dimensions
+        return [(1, (0,) * len(arrays))]
+    return sides if sides[0][0] > 1 or len(sides) == 1 else sides[1:]
 
 
 def as_matrices(x: Array, axes: tuple[int, ...]) -> tuple[int, int, int] | None:

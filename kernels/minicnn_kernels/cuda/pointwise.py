@@ -1,0 +1,386 @@
+"""From an expression to a CUDA kernel over all elements.
+
+The kernel is C++ text, which is compiled when it is first run.  For 1 - x * x it is
+
+    #include "pointwise.cuh"
+
+    using Index = int;
+
+    extern "C" __global__ void __launch_bounds__(256)
+    formula(Index size, float c0, const float* __restrict__ x0, float* __restrict__ y) {
+        const Index i = 4 * (Index(blockIdx.x) * 256 + threadIdx.x);
+        if (i >= size) return;
+        const auto loaded0 = load<4>(x0 + i);
+        Values<float, 4> result;
+        for (int k = 0; k < 4; k++) {
+            const float v0 = loaded0.at[k];
+            const float t0 = v0 * v0;
+            const float t1 = c0 - t0;
+            result.at[k] = t1;
+        }
+        store(y + i, result);
+    }
+
+Numbers are arguments, so that one kernel serves every slope of a leaky ReLU; so are sizes and
+strides.  Where an array does not lie in memory like the result, a bias for instance, its place is
+computed from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from operator import mul
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minicnn_kernels.arrays import Array
+from minicnn_kernels.cuda import replay
+from minicnn_kernels.cuda.launch import launch_text
+from minicnn_kernels.expression import STEPS, Node, Steps, an_array_of, filled, type_name
+from minicnn_kernels.strides import joined_sides, lying_like, memory_order, result_of
+
+THREADS = 256
+WIDTH = 4  # values of a thread, where they lie side by side
+ALIGNED = 16  # bytes; what a thread can read at once begins at multiples of it
+FAR = 2**30  # places from here on need whole numbers of 64 bits
+
+EXACT = ("-fmad=false",)
+"""Round after each step, as on the CPU: memory is slower than arithmetic anyway."""
+
+Shape = tuple[int, ...]
+
+
+def evaluate(node: Node, shape: Shape) -> Array:
+    """Compute an expression of this shape; in memory the result lies like its arrays."""
+    program = Program(node)
+    if program.arrays:
+        y = result_of(program.arrays, shape, node.dtype)
+    else:
+        y = np.empty(shape, node.dtype, like=an_array_of(node))
+    if y.size:
+        _kernel_of(program, y).run(y, program.arrays)
+    return y
+
+
+class Plan(NamedTuple):
+    """How to compute an expression again, for other arrays of the same shapes and layouts.
+
+    Attributes:
+        like: which input the result is laid out like in memory; None: none.
+        arrays: which inputs the kernel reads.
+    """
+
+    kernel: Kernel
+    shape: Shape
+    dtype: Any
+    like: int | None
+    arrays: list[int]
+
+    def run(self, inputs: tuple[Any, ...]) -> Array:
+        """Compute the expression for these inputs."""
+        arrays = [inputs[i] for i in self.arrays]
+        if self.like is None:
+            y = np.empty(self.shape, self.dtype, like=arrays[0])
+        else:
+            y = np.empty_like(inputs[self.like], self.dtype)
+        self.kernel.run(y, arrays)
+        return y
+
+
+def plan_of(node: Node, shape: Shape, inputs: tuple[Any, ...]) -> Plan | None:
+    """Return the plan of an expression, or None if it reads other arrays than the inputs.
+
+    None also for no values at all.
+    """
+    program = Program(node)
+    arrays = program.arrays
+    place_of = {id(value): place for place, value in enumerate(inputs)}
+    if not arrays or program.sources or 0 in shape or not all(id(x) in place_of for x in arrays):
+        return None
+    like = next((place_of[id(x)] for x in arrays if x.shape == shape), None)
+    kernel = _kernel_of(program, result_of(arrays, shape, node.dtype))
+    return Plan(kernel, shape, node.dtype, like, [place_of[id(x)] for x in arrays])
+
+
+class Kernel(NamedTuple):
+    """A kernel for arrays of certain shapes and layouts.
+
+    Attributes:
+        wide: its text if each thread computes several values that lie side by side; None where
+            they do not.  It wants arrays that begin at multiples of 16 bytes.
+        narrow: its text if each thread computes one.
+        numbers, extents: its arguments besides arrays.
+    """
+
+    wide: str | None
+    narrow: str
+    numbers: tuple[Any, ...]
+    extents: tuple[Any, ...]
+
+    def run(self, y: Array, arrays: list[Array]) -> None:
+        """Write to y what the kernel computes of the arrays."""
+        text, width = self.narrow, 1
+        if self.wide is not None and all(_address(x) % ALIGNED == 0 for x in (y, *arrays)):
+            text, width = self.wide, WIDTH
+        size, *rest = self.extents
+        arguments = (size, *self.numbers, *arrays, *rest, y)
+        blocks = -(-y.size // (THREADS * width))
+        launch_text(text, "formula", (blocks,), (THREADS,), arguments, options=EXACT)
+
+
+def _kernel_of(program: Program, y: Array) -> Kernel:
+    """Write the kernel that computes y, and its arguments."""
+    walk = walk_of(y, program.arrays)
+    number = np.int64 if walk.is_far else np.int32
+    strided = [steps for steps, kind in zip(walk.strides, walk.kinds, strict=True) if kind in ".s"]
+    extents = [y.size, *(step for steps in strided for step in steps)]
+    extents += walk.sizes[1:] if strided else ()
+    return Kernel(
+        program.text(walk, WIDTH) if walk.is_wide else None,
+        program.text(walk, 1),
+        program.numbers,
+        tuple(map(number, extents)),
+    )
+
+
+def _address(x: Any) -> int:
+    place: int = x.data.ptr
+    return place
+
+
+class Walk(NamedTuple):
+    """How the arrays of a program are walked through along a result, in the order of its memory.
+
+    Attributes:
+        sizes: of the sides of the result, the outermost first.
+        strides: of each array along them, in values.
+        kinds: for each array, whether it lies in memory like the result ("+"), is a single value
+            ("0"), or has its place computed and moves along the last side ("s") or stands still
+            there (".").
+        is_wide: whether values that lie side by side in the result do so in the arrays, too.
+        is_far: whether places need whole numbers of 64 bits.
+    """
+
+    sizes: tuple[int, ...]
+    strides: list[tuple[int, ...]]
+    kinds: str
+    is_wide: bool
+    is_far: bool
+
+
+def walk_of(y: Array, arrays: list[Array]) -> Walk:
+    """Find out how to walk through arrays along the result y, whose values lie side by side."""
+    sides = joined_sides(y, arrays, memory_order(y))
+    sizes = tuple(size for size, _ in sides)
+    own = tuple(prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+    strides = [tuple(steps[k] for _, steps in sides) for k in range(len(arrays))]
+    kinds = "".join(
+        "+" if steps == own else "0" if not any(steps) else "." if not steps[-1] else "s"
+        for steps in strides
+    )
+    is_wide = sizes[-1] % WIDTH == 0 and all(
+        steps[-1] == 0 or (steps[-1] == 1 and all(step % WIDTH == 0 for step in steps[:-1]))
+        for steps in strides
+    )
+    is_far = any(sum(map(abs, map(mul, steps, sizes))) >= FAR for steps in (own, *strides))
+    return Walk(sizes, strides, kinds, is_wide, is_far)
+
+
+# --- changes in place -----------------------------------------------------------------------------
+
+CHUNK = 2**14  # values of an array that a block changes
+
+
+def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
+    """Write the value of each expression into the array of its name, for all members in one launch.
+
+    The expressions are of the first member's arrays, and may read them all; for the others those of
+    the same name stand in their place.  The arrays of a member are dense and of one shape, and
+    those to be changed laid out in memory alike.
+    """
+    first = members[0]
+    targets = [Node("array", first[name].dtype, value=first[name]) for name in nodes]
+    program = Program(*targets, *nodes.values())
+    names = {id(array): name for name, array in first.items()}
+    read = [names[id(array)] for array in program.arrays]
+    arrays = [[lying_like(member[name], member[read[0]]) for name in read] for member in members]
+    rows, blocks = table((x[0].size, *map(_address, x)) for x in arrays)
+    if not blocks.size:
+        return
+    numbers = np.array([value for value, _ in program.constants], np.float64)
+    text = program.text_of_changes(len(nodes))
+    data = replay.numbers(np.concatenate([numbers.view(np.int64), rows.ravel(), blocks]), text)
+    arguments = data, np.int32(len(members))
+    launch_text(text, "change", (blocks.size,), (THREADS,), arguments, options=EXACT)
+
+
+def table(members: Iterable[tuple[int, ...]]) -> tuple[Array, Array]:
+    """Return a row for each member, and the member that each block of threads works on.
+
+    Args:
+        members: (size, addresses of the arrays) of each.
+
+    A row is (size, first block, whether vectors can be read, addresses).
+
+    >>> rows, blocks = table([(3, 512), (2**14 + 4, 1024)])
+    >>> rows.tolist(), blocks.tolist()
+    ([[3, 0, 0, 512], [16388, 1, 1, 1024]], [0, 1, 1])
+    """
+    given = np.array(list(members), np.int64)
+    size, addresses = given[:, :1], given[:, 1:]
+    counts = -(-size // CHUNK)
+    wide = (size % WIDTH == 0) & (addresses % ALIGNED == 0).all(axis=1, keepdims=True)
+    rows = np.hstack([size, counts.cumsum(axis=0) - counts, wide, addresses])
+    return rows, np.repeat(np.arange(len(given)), counts[:, 0])
+
+
+# --- the text of a kernel -------------------------------------------------------------------------
+
+FORMULA = """
+#include "pointwise.cuh"
+
+using Index = {index};
+
+extern "C" __global__ void __launch_bounds__(256)
+formula({parameters}) {{
+    const Index i = {width} * (Index(blockIdx.x) * 256 + threadIdx.x);
+    if (i >= size) return;
+    {places}
+    {loads}
+    Values<{type}, {width}> result;
+    for (int k = 0; k < {width}; k++) {{
+        {values}
+        {steps}
+        result.at[k] = {result};
+    }}
+    store(y + i, result);
+}}
+"""
+
+CHANGE = """
+#include "pointwise.cuh"
+
+template <int n>
+__device__ void change_part(long long begin, long long end, const double* numbers, {declared}) {{
+    {numbers}
+    for (long long i = begin + n * threadIdx.x; i < end; i += n * 256) {{
+        {loads}
+        {results}
+        for (int k = 0; k < n; k++) {{
+            {values}
+            {steps}
+            {changes}
+        }}
+        {stores}
+    }}
+}}
+
+extern "C" __global__ void __launch_bounds__(256)
+change(const double* numbers, int members) {{
+    const long long* rows = reinterpret_cast<const long long*>(numbers + {n_numbers});
+    const long long* member_of_block = rows + members * {row};
+    const long long* row = rows + member_of_block[blockIdx.x] * {row};
+    const long long begin = (blockIdx.x - row[1]) * {chunk};
+    const long long end = min(row[0], begin + {chunk});
+    if (row[2])
+        change_part<{width}>(begin, end, numbers, {given});
+    else
+        change_part<1>(begin, end, numbers, {given});
+}}
+"""
+
+TYPES = {"float32": "float", "float64": "double", "bool": "bool", "int8": "signed char"}
+
+
+class Program(Steps):
+    """The steps of some expressions as the text of a kernel.
+
+    Attributes:
+        numbers: its constants, of the types that the kernel declares.
+        type: of the first result.
+    """
+
+    def __init__(self, *nodes: Node) -> None:
+        super().__init__(*nodes)
+        self.numbers = tuple(dtype.type(value) for value, dtype in self.constants)
+        self.type = _type(nodes[0].dtype)
+
+    def statement(self, name: str, node: Node, operands: list[str]) -> str:
+        """Return the definition of a step's value."""
+        step = "({type}){0}"
+        if node.name != "cast":
+            step = STEPS[node.name].cuda or STEPS[node.name].python
+        kind = _type(node.dtype)
+        f = "f" if kind == "float" else ""
+        return f"const {kind} {name} = {step.format(*operands, type=kind, f=f)};"
+
+    def text(self, walk: Walk, width: int) -> str:
+        """Return the kernel for a result, `width` values of it in each thread."""
+        arrays, sides = range(len(self.arrays)), range(len(walk.sizes))
+        types = [_type(x.dtype) for x in self.arrays]
+        strided = [k for k in arrays if walk.kinds[k] in ".s"]
+        moving = [k for k in arrays if walk.kinds[k] in "+s"]
+        place = [{"+": "i", "0": "0"}.get(kind, f"p{k}") for k, kind in enumerate(walk.kinds)]
+        places = ["Index i0 = i;"] if strided else []
+        for side in reversed(sides[1:]) if strided else ():
+            places += [f"const Index i{side} = i0 % n{side};", f"i0 /= n{side};"]
+        for k in strided:
+            terms = " + ".join(f"i{side} * s{k}_{side}" for side in sides)
+            places += [f"const Index p{k} = {terms};"]
+        parts = {
+            "index": "long long" if walk.is_far else "int",
+            "width": width,
+            "type": self.type,
+            "parameters": ", ".join(
+                [
+                    "Index size",
+                    *(f"{_type(dtype)} c{k}" for k, (_, dtype) in enumerate(self.constants)),
+                    *(f"const {types[k]}* __restrict__ x{k}" for k in arrays),
+                    *(f"Index s{k}_{side}" for k in strided for side in sides),
+                    *(f"Index n{side}" for side in sides[1:] if strided),
+                    f"{self.type}* __restrict__ y",
+                ]
+            ),
+            "places": places,
+            "loads": [
+                f"const auto loaded{k} = load<{width}>(x{k} + {place[k]});"
+                if k in moving
+                else f"const {types[k]} v{k} = x{k}[{place[k]}];"
+                for k in arrays
+            ],
+            "values": [f"const {types[k]} v{k} = loaded{k}.at[k];" for k in moving],
+            "steps": self.statements,
+            "result": self.results[0],
+        }
+        return filled(FORMULA.strip(), parts)
+
+    def text_of_changes(self, changed: int) -> str:
+        """Return the kernel that changes the first arrays, for several members."""
+        arrays, written = range(len(self.arrays)), range(changed)
+        types = [_type(x.dtype) for x in self.arrays]
+        pointers = [f"{'' if k in written else 'const '}{types[k]}*" for k in arrays]
+        parts = {
+            "declared": ", ".join(f"{pointers[k]} x{k}" for k in arrays),
+            "numbers": [
+                f"const {_type(dtype)} c{k} = numbers[{k}];"
+                for k, (_, dtype) in enumerate(self.constants)
+            ],
+            "loads": [f"const auto loaded{k} = load<n>(x{k} + i);" for k in arrays],
+            "results": [f"Values<{types[k]}, n> result{k};" for k in written],
+            "values": [f"const {types[k]} v{k} = loaded{k}.at[k];" for k in arrays],
+            "steps": self.statements,
+            "changes": [f"result{k}.at[k] = {self.results[changed + k]};" for k in written],
+            "stores": [f"store(x{k} + i, result{k});" for k in written],
+            "n_numbers": len(self.constants),
+            "row": 3 + len(arrays),
+            "chunk": CHUNK,
+            "width": WIDTH,
+            "given": ", ".join(f"reinterpret_cast<{pointers[k]}>(row[{3 + k}])" for k in arrays),
+        }
+        return filled(CHANGE.strip(), parts)
+
+
+def _type(dtype: Any) -> str:
+    return TYPES[type_name(dtype)]

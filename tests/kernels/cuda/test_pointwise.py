@@ -1,0 +1,287 @@
+"""Recorded formulas on a card: their text, the steps, how arrays are walked through, changes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn_kernels.arrays import address_of
+from minicnn_kernels.cuda import pointwise, replay
+from minicnn_kernels.cuda.pointwise import CHUNK, Program, change, table, walk_of
+from minicnn_kernels.expression import FUNCTIONS, STEPS, Node
+from minicnn_kernels.one_pass import in_one_pass
+from minicnn_kernels.pointwise import Lazy, changes_in_one_pass, record_from
+from minicnn_kernels.reference.special import erf, erfc, lgamma
+from minicnn_kernels.strides import memory_order
+
+
+def draw(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).uniform(-2, 2, shape).astype(dtype)
+
+
+def assert_same(card, formula, *arrays, launches=1, rtol=2e-6):
+    """Compare with NumPy: values, type and layout; nothing may cross between host and card."""
+    there = [card.array(x) for x in arrays]
+    before = sum(card.seen("launch").values())
+    with card.no_copies():
+        found = in_one_pass(formula)(*there)
+    assert sum(card.seen("launch").values()) - before == launches
+    with np.errstate(all="ignore"):
+        expected = formula(*arrays)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    if found.shape == arrays[0].shape:
+        assert memory_order(found) == memory_order(arrays[0])
+    np.testing.assert_allclose(found.get(), expected, rtol=rtol, atol=1e-6)
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+
+def test_the_text_of_a_kernel_is_that_of_the_module_docstring():
+    x = draw(4)
+    program = Program((1 - Lazy.of(x) * Lazy.of(x)).node)
+    shown = pointwise.__doc__.partition("it is\n\n")[2].partition("\n\nNumbers")[0]
+    text = program.text(walk_of(x, [x]), 4)
+    assert text == "\n".join(line.removeprefix("    ") for line in shown.splitlines())
+
+
+def test_numbers_are_arguments_of_the_types_of_their_steps():
+    x, y = Lazy.of(draw(4)), Lazy.of(draw(4, dtype=np.float64))
+    programs = [Program((x * slope).node) for slope in (0.1, 0.2)]
+    texts = [program.text(walk_of(draw(4), program.arrays), 4) for program in programs]
+    assert texts[0] == texts[1]
+    assert [program.numbers for program in programs] == [(np.float32(0.1),), (np.float32(0.2),)]
+    assert [type(c) for c in Program((x * 2 + y * 3).node).numbers] == [np.float32, np.float64]
+
+
+def test_large_arrays_have_places_of_64_bits():
+    x = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (2**15, 2**15), (0, 0))
+    y = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), x.shape, (4 * 2**15, 4))
+    walk = walk_of(y, [y, x])
+    assert walk.is_far
+    assert "using Index = long long;" in Program((Lazy.of(y) * Lazy.of(y)).node).text(walk, 4)
+    assert not walk_of(y[1:], [y[1:]]).is_far
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+ODD = [0.0, -0.0, 1.5, -2.5, 0.3, -0.6, np.inf, -np.inf, np.nan, 3.0, 1e-30, -1e30]
+SPECIAL = {"erf": erf, "erfc": erfc, "lgamma": lgamma}
+ROUNDED = {"logaddexp", "hypot", "arctan2", *FUNCTIONS}  # others are exact
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_each_step_is_the_function_of_its_name(card, dtype):
+    a, b = (np.array(x, dtype) for x in zip(*itertools.product(ODD, ODD), strict=True))
+    names = [name for name, step in STEPS.items() if "f" in step.kinds and name != "where"]
+    nodes, expected = {}, {}
+    there = {"a": card.array(a), "b": card.array(b)}
+    x, y = (Node("array", a.dtype, value=there[name]) for name in "ab")
+    for name in names:
+        function = SPECIAL.get(name) or getattr(np, name)
+        operands = 2 if getattr(function, "nin", 1) == 2 else 1
+        with np.errstate(all="ignore"):
+            expected[name] = function(*(a, b)[:operands])
+        node = Node(name, expected[name].dtype, (x, y)[:operands])
+        nodes[name] = node if expected[name].dtype == dtype else Node("cast", a.dtype, (node,))
+        there[name] = card.array(np.full_like(a, 7))
+    change([there], nodes)
+    for name in names:
+        found, wanted = there[name].get(), expected[name].astype(dtype)
+        tolerance = (4e-6 if dtype == np.float32 else 1e-12) if name in ROUNDED else 0
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=0, err_msg=name)
+        if name in ("negative", "absolute", "copysign", "floor", "ceil", "trunc", "rint"):
+            np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted), err_msg=name)
+
+
+def test_steps_of_booleans_and_small_integers(card):
+    def formula(x, y):
+        a, b = x > 0, y > 0
+        logic = np.where(~a & b, 1.0, x) + np.where(a | b, 2.0, y) + (a ^ b) * x + (a == b) * y
+        return logic + (a.view(np.int8) - b.view(np.int8)).astype(x.dtype)
+
+    assert_same(card, formula, draw(8), draw(8, seed=1))
+
+
+# --- how arrays are walked through ----------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_every_place_is_that_of_the_value(data):
+    """Follow the walk as the kernel does, in NumPy's memory."""
+    shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 3, 4, 8]), min_size=1, max_size=4)))
+    order = data.draw(st.permutations(range(len(shape))))
+    y = np.empty([shape[axis] for axis in order], np.float32).transpose(np.argsort(order))
+    sizes = tuple(n if data.draw(st.booleans()) else 1 for n in shape)
+    steps = [data.draw(st.sampled_from([1, 2, -1])) for _ in shape]
+    memory = draw(*(2 * n for n in sizes))
+    x = memory[tuple(slice(None, None, step) for step in steps)][tuple(map(slice, sizes))]
+    walk = walk_of(y, [x])
+    rest, place = np.arange(y.size), 0
+    for size, step in zip(reversed(walk.sizes), reversed(walk.strides[0]), strict=True):
+        place = place + rest % size * step
+        rest = rest // size
+    start = (address_of(x) - address_of(memory)) // x.itemsize
+    expected = np.broadcast_to(x, shape).transpose(memory_order(y)).ravel()
+    np.testing.assert_array_equal(memory.ravel()[start + place], expected)
+    if walk.kinds == "+":
+        np.testing.assert_array_equal(place, np.arange(y.size))
+    if walk.is_wide:
+        assert (place[::4] % 4 == 0).all() or walk.kinds in "0."
+        np.testing.assert_array_equal(np.diff(place.reshape(-1, 4)), walk.strides[0][-1])
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def test_a_bias_of_channels_is_read_in_vectors_where_channels_are_last():
+    bias, first = draw(20, 1, 1), draw(2, 20, 4, 6)
+    last = channels_last(first)
+    assert walk_of(first, [first, bias]) == (
+        (2, 20, 24),
+        [(480, 24, 1), (0, 1, 0)],
+        "+.",
+        True,
+        False,
+    )
+    assert walk_of(last, [last, bias]) == ((48, 20), [(20, 1), (0, 1)], "+s", True, False)
+    assert walk_of(last, [last]) == ((960,), [(1,)], "+", True, False)
+    assert not walk_of(last, [last, first]).is_wide
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 3, 5), (3, 5, 2, 1)], ids=["wide", "narrow"])
+def test_arrays_of_several_layouts(card, shape):
+    x, bias, scale = channels_last(draw(*shape)), draw(shape[1], 1, 1, seed=1), draw(1, seed=2)
+    assert_same(card, lambda x, b, s: np.tanh(x * s + b), x, bias, scale)
+
+
+def test_gaps_backwards_and_masks(card):
+    def formula(x, a, mask):
+        return np.where(mask, x, a * x)
+
+    wide, mask = draw(4, 3, 10, seed=1), np.arange(12).reshape(3, 4).T % 5 > 1
+    assert_same(card, formula, draw(4, 3, 5), wide[::-1, :, ::2], mask[:, :, None])
+
+
+def test_where_arrays_begin_decides_how_they_are_read(card):
+    x = card.array(draw(17))
+    double = in_one_pass(lambda x: x * 2)
+    for part in (x[:16], x[1:]):
+        np.testing.assert_array_equal(double(part).get(), 2 * part.get())
+
+
+def test_results_of_other_types_and_of_no_array(card):
+    assert_same(card, lambda x: x > 0.5, draw(3, 4))
+    assert_same(card, lambda x: np.full_like(x, 3), draw(5))
+    assert_same(card, lambda x: x.astype(np.float64) / 3, draw(5))
+    assert_same(card, lambda x, y: x * y, draw(0, 3), draw(3), launches=0)
+
+
+def test_one_value_is_not_looked_at(card):
+    """On the CPU it would be a number in the expression."""
+    loss, dy = draw(), draw()
+    assert_same(card, lambda x, y: x * y + 1, loss, dy)
+
+
+def test_a_recording_is_used_again_and_a_reduction_stays_outside(card):
+    made = []
+
+    def formula(x):
+        made.append(1)
+        return x * x - 1
+
+    once = in_one_pass(formula)
+    for seed in range(3):
+        x = draw(6, seed=seed)
+        np.testing.assert_allclose(once(card.array(x)).get(), x * x - 1, rtol=1e-6)
+    assert len(made) == 1
+    # What CuPy computes may stand first among operands.
+    assert_same(card, lambda x: x.max() - x * 2, draw(3, 4), launches=1)
+
+
+def test_which_formulas_are_recorded(card):
+    def recorded(*arguments, **settings):
+        seen = []
+        in_one_pass(lambda *a, **s: seen.append((*a, *s.values())))(*arguments, **settings)
+        return any(isinstance(value, Lazy) for value in seen[0])
+
+    x = card.array(draw(1))
+    assert recorded(x)
+    assert recorded(x, 2.0, np.float32(3))
+    assert not recorded(x, draw(1))
+    assert not recorded(x, mask=card.array(np.arange(3)))
+    assert not recorded(card.array(draw(3).astype(np.float16)))
+    with record_from(2):
+        assert not recorded(x)
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def test_a_change_is_made_to_every_member_in_one_launch(card):
+    shapes = [(3, 4), (5, 7), (0,), (2, CHUNK + 2), (1,)]
+    given = [{name: draw(*shape, seed=seed) for seed, name in enumerate("xyz")} for shape in shapes]
+    given[1]["z"] = np.asfortranarray(given[1]["z"])
+    there = [{name: card.array(x) for name, x in member.items()} for member in given]
+    for lazy in changes_in_one_pass(*there):
+        lazy["x"] *= 0.5
+        lazy["y"] += lazy["x"] * lazy["z"]
+    assert card.seen("launch") == {"change": 1}
+    for member, found in zip(given, there, strict=True):
+        x = np.float32(0.5) * member["x"]
+        np.testing.assert_array_equal(found["x"].get(), x)
+        np.testing.assert_array_equal(found["y"].get(), member["y"] + x * member["z"])
+        np.testing.assert_array_equal(found["z"].get(), member["z"])
+
+
+def test_each_value_belongs_to_one_block():
+    sizes = [5, CHUNK, 1, CHUNK + 1, 0, 3 * CHUNK]
+    rows, blocks = table([(size, 16 * k, 16 * k + 4 * (k == 1)) for k, size in enumerate(sizes)])
+    seen = [np.zeros(size, int) for size in sizes]
+    for block, member in enumerate(blocks):
+        start = (block - rows[member, 1]) * CHUNK
+        seen[member][start : start + CHUNK] += 1
+    assert all((counts == 1).all() for counts in seen)
+    assert rows[:, 2].tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_numbers_of_a_change_are_computed_again_before_a_replay(card):
+    x, factor = card.array(np.ones(3, np.float32)), [1.0]
+
+    def double():
+        factor[0] *= 2
+        for lazy in changes_in_one_pass({"x": x}):
+            lazy["x"] *= factor[0]
+
+    recording, graph = captured(card, double)
+    for _ in range(2):
+        recording.upload()
+        graph.launch()
+        recording.refill()
+    assert x.get().tolist() == [8] * 3
+
+
+def captured(card, work):
+    """Capture work whose numbers differ from time to time."""
+    with replay.recorded() as recording, card.cupy.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        replay.repeated(work)
+        return recording, stream.end_capture()
+
+
+def test_a_replay_by_another_formula_is_refused(card):
+    x, change_it = card.array(np.ones(3, np.float32)), [np.add]
+
+    def change_x():
+        for lazy in changes_in_one_pass({"x": x}):
+            change_it[0](lazy["x"], 2, out=lazy["x"])
+
+    recording, _ = captured(card, change_x)
+    change_it[0] = np.multiply
+    with pytest.raises(replay.NotCapturable, match="other numbers"):
+        recording.refill()
