@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from manifest import rows_of
 
 HEADER = Path(__file__).parents[1] / "emulation" / "cuda.h"
 SANITIZED = os.environ.get("MINICNN_SANITIZE") == "1"
@@ -80,6 +81,12 @@ class Module:
         """
         if name not in self.kernels:
             raise KernelError(f"there is no kernel {name!r} among {self.kernels}")
+        for row in rows_of(name):
+            if shared > row.dynamic:
+                raise KernelError(
+                    f"{name}: {shared} bytes of dynamic shared memory are more than "
+                    f"its budget in manifest.toml, {row.dynamic}"
+                )
         values = [_value_of(name, i, argument) for i, argument in enumerate(arguments)]
         count = len(values)
         error = ctypes.create_string_buffer(1000)
@@ -130,7 +137,7 @@ def module(text: str) -> Module:
         pytest.skip("CUDA C++ is emulated on Linux, with g++")
     parts = [text, HEADER.read_text(), " ".join(FLAGS), _version()]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    path = _folder() / f"{digest}.so"
+    path = cache_folder("emulation") / f"{digest}.so"
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be compiling it
         if not path.exists():
@@ -145,10 +152,10 @@ def _version() -> str:
 
 
 @cache
-def _folder() -> Path:
-    """Return the folder of compiled texts, without those of which nobody had need for long."""
+def cache_folder(name: str) -> Path:
+    """Return a folder for what takes long to make, without what nobody has needed for long."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("MINICNN_CACHE_DIR") or Path(home) / "minicnn") / "emulation"
+    folder = Path(os.environ.get("MINICNN_CACHE_DIR") or Path(home) / "minicnn") / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for file in folder.iterdir():
         if time.time() - file.stat().st_mtime > KEPT_SECONDS:
@@ -178,7 +185,8 @@ def _compile(text: str, path: Path) -> None:
     )
     partial = path.with_suffix(".partial")
     command = ["g++", *FLAGS, "-x", "c++", "-", "-o", str(partial)]
-    done = subprocess.run(command, input=source, capture_output=True, text=True)
+    alone = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run(command, input=source, capture_output=True, text=True, env=alone)
     if done.returncode:
         raise KernelError(f"g++ refuses the kernels:\n{done.stderr}")
     partial.replace(path)

@@ -213,7 +213,8 @@ __device__ void window_spread(const T* dy, T* dx, const Images& in) {
     write<N>(dx + item * N, total);
 }
 
-#define KERNEL extern "C" __global__ void __launch_bounds__(256)
+// Four blocks on a multiprocessor are enough; for a fifth the compiler would spill registers.
+#define KERNEL extern "C" __global__ void __launch_bounds__(256, 4)
 
 #define WINNERS(N, T, type, Number, number)                                                      \
     KERNEL max_winners_##type##_##number##_##N(const T* x, T* y, Number* winner, Images in) {    \
