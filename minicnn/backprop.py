@@ -17,6 +17,7 @@ from minicnn.arguments import owner
 from minicnn.differentiable import Node, grad_enabled
 from minicnn.errors import GradientError
 from minicnn.tensor import Hook, Tensor
+from minicnn_kernels.cuda import replay
 from minicnn_kernels.one_pass import in_one_pass
 
 
@@ -64,8 +65,8 @@ def backward(
         ShapeError: `gradient` is missing for more than one value, or has another shape.
     """
 
-    def add_to_leaf(leaf: Tensor | Node, gradient: Tensor) -> None:
-        assert isinstance(leaf, Tensor)
+    def add_to_leaf(leaf: Any, gradient: Tensor) -> None:
+        replay.learn(leaf)
         leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
     _walk([tensor], [gradient], None, add_to_leaf, retain_graph, create_graph)
@@ -138,7 +139,7 @@ class _Pending:
         """Return the gradient as a Tensor with memory of its own."""
         if isinstance(self.value, Tensor):
             return self.value * 1
-        return Tensor(self.value if self.ours else np.array(self.value))
+        return Tensor(self.value if self.ours else np.copy(self.value, order="K"))
 
 
 @in_one_pass
@@ -230,7 +231,7 @@ def _run_hooks(place: Node | Tensor, arrived: _Pending) -> None:
     hooks: list[Hook] = place.hooks if isinstance(place, Node) else place._hooks
     for hook in list(hooks):
         value = arrived.value
-        shown = value if isinstance(value, Tensor) else Tensor(np.array(value))
+        shown = value if isinstance(value, Tensor) else Tensor(np.copy(value, order="K"))
         result = hook(shown)
         if result is not None:
             guards.check_hook(place, result)

@@ -79,8 +79,9 @@ class Machine:
         self.current, self.stream = 0, None
         self.seen = Counter()
         self.refusing = False
-        self.pool, self.pinned_pool = MemoryPool(), MemoryPool()
+        self.pool, self.pinned_pool = MemoryPool(), PinnedMemoryPool()
         self.allocators = [self.pool.malloc]
+        self.pinned_allocator = lambda size: None
 
     def check(self):
         """Raise what every call raises on a machine without driver or card."""
@@ -509,6 +510,7 @@ def array(values, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blo
         return run("array", np.array, list(values), dtype)
     values = np.array(values, dtype, order=order or "K")
     check_type(values.dtype)
+    machine.pinned_allocator(values.nbytes)
     machine.note("copy", "array")
     return on_card(np.array(values, order=order or "K", ndmin=ndmin))
 
@@ -681,6 +683,16 @@ def asked(value):
     return function
 
 
+class PinnedMemoryPool:
+    """Memory of the host for copies."""
+
+    def malloc(self, size):
+        """Return such memory."""
+
+    def free_all_blocks(self):
+        """Give back what is not in use."""
+
+
 pools = weakref.WeakSet()
 
 
@@ -771,6 +783,11 @@ class MemoryHook:
 
 
 machine = Machine()
+
+
+def set_pinned_memory_allocator(allocator=None):
+    """Ask this for the memory from which copies to the card are made."""
+    machine.pinned_allocator = allocator or (lambda size: None)
 
 
 def set_allocator(allocator=None):
@@ -970,6 +987,7 @@ def modules():
         get_current_stream=lambda: machine.stream or Stream(null=True),
         get_elapsed_time=lambda start, end: 1.0,
         set_allocator=set_allocator,
+        set_pinned_memory_allocator=set_pinned_memory_allocator,
         get_allocator=lambda: machine.allocators[-1],
         using_allocator=using_allocator,
         get_device_id=asked(lambda: machine.current),

@@ -63,6 +63,7 @@ class Recording:
         self._arrays: list[tuple[Any, Any, Any]] = []  # of each call of `numbers`: kind, host, card
         self._next = 0  # number of the next call of `numbers`
         self._used = 0
+        self._leaves: dict[int, Any] = {}  # that get a gradient
 
     def repeat(self, run: Callable[[], T], snapshot: Callable[[], Restore] | None) -> T:
         """Run something for the first time, and remember it."""
@@ -95,6 +96,23 @@ class Recording:
         parts = (memory[start : self._used] for memory in (self._host, self._card))
         host, card = (part.view(values.dtype).reshape(values.shape) for part in parts)
         return host, card
+
+    def learn(self, leaf: Any) -> None:
+        """Remember a leaf whose `.grad` is about to change, and put that back in `undo`."""
+        if id(leaf) in self._leaves:
+            return
+        before = leaf.grad
+        if before is not None:
+            raise NotCapturable(
+                f"it adds to a gradient of shape {before.shape} that was there before; call "
+                f"zero_grad() within the step, before backward()"
+            )
+        self._leaves[id(leaf)] = leaf
+        self._restores.append(lambda: setattr(leaf, "grad", before))
+
+    def leaves(self) -> list[Any]:
+        """Return the leaves that get a gradient."""
+        return list(self._leaves.values())
 
     def refill(self) -> None:
         """Run again what computes numbers.
@@ -153,6 +171,13 @@ def repeated(run: Callable[[], T], snapshot: Callable[[], Restore] | None = None
     """
     recording = _recording.get()
     return run() if recording is None else recording.repeat(run, snapshot)
+
+
+def learn(leaf: Any) -> None:
+    """Be told of a leaf that is about to get a gradient."""
+    recording = _recording.get()
+    if recording is not None:
+        recording.learn(leaf)
 
 
 def numbers(values: Any, reader: str = "") -> Any:

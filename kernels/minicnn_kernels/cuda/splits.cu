@@ -4,9 +4,10 @@
 const int THREADS = 256;
 const int VALUES = 32;  // of y, of a block; its warps share out the parts
 
-// y[i] = sum_s parts[s,i]
+// y[i] = sum_s parts[s,i] (+ bias[i % channels] + add[i]); with `relu` 0 where negative.
 template <typename T>
-__device__ void add_parts(const float* parts, T* y, long long count, int splits) {
+__device__ void add_parts(const float* parts, T* y, long long count, int splits, const T* bias,
+                          const T* add, int channels, int relu) {
     __shared__ float sums[THREADS / VALUES][VALUES];
     int lane = threadIdx.x % VALUES, warp = threadIdx.x / VALUES;
     long long i = (long long)blockIdx.x * VALUES + lane;
@@ -19,16 +20,18 @@ __device__ void add_parts(const float* parts, T* y, long long count, int splits)
     __syncthreads();
     if (warp == 0 && i < count) {
         for (int k = 1; k < THREADS / VALUES; k++) sum += sums[k][lane];
-        y[i] = from_float<T>(sum);
+        if (bias) sum += to_float(bias[i % channels]);
+        if (add) sum += to_float(add[i]);
+        y[i] = from_float<T>(relu && sum < 0 ? 0 : sum);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-add_parts_f32(const float* parts, float* y, long long count, int splits) {
-    add_parts(parts, y, count, splits);
-}
+#define ADD_PARTS(name, T)                                                                  \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                   \
+    name(const float* parts, T* y, long long count, int splits, const T* bias, const T* add, \
+         int channels, int relu) {                                                          \
+        add_parts(parts, y, count, splits, bias, add, channels, relu);                      \
+    }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
-add_parts_bf16(const float* parts, bf16* y, long long count, int splits) {
-    add_parts(parts, y, count, splits);
-}
+ADD_PARTS(add_parts_f32, float)
+ADD_PARTS(add_parts_bf16, bf16)

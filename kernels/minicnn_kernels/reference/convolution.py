@@ -14,14 +14,15 @@ import threading
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
-from math import prod
-from typing import Any
+from math import inf, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
+from minicnn_kernels.precision import math_mode
 from minicnn_kernels.products import matmul
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
@@ -509,3 +510,71 @@ conv_weight.compiled(
     "numba_direct", "numba_cuda.conv_weight_direct", "dw[o,a,b,c]: one thread for each.",
     device="cuda", serves=serves_planes,
 )  # fmt: skip
+
+
+# --- compiled for cards: implicit GEMM, by how exactly it multiplies ------------------------------
+#
+# Costs are nanoseconds on a large card, where nothing else waits.
+
+
+class _OnCard(NamedTuple):
+    """How fast products are on cards, by the nanosecond, and for which modes they are exact."""
+
+    rate: float
+    modes: tuple[str, ...]
+
+
+ON_CARDS = {"simt": _OnCard(25_000, ("fp32", "tf32", "bf16"))}
+LARGEST_ON_CARD = 2**30
+
+
+def _card_cost(products: int, math: str, *sides: int) -> float:
+    """Estimate a start and the products of whole tiles, whose `sides` the result has in a group.
+
+    What is less exact than asked for is never taken.
+    """
+    rate, modes = ON_CARDS[math]
+    if math_mode.get() not in modes:
+        return inf
+    for side in sides:
+        products = products * -(-side // 64) * 64 // max(1, side)
+    return 5_000 + products / rate
+
+
+def _card_serves(a: Array, b: Array) -> bool:
+    return (
+        a.dtype == b.dtype == np.float32
+        and a.ndim <= 4
+        and max(prod(a.shape[1:]), a.size // max(1, a.shape[1]), b.size) < LARGEST_ON_CARD
+    )
+
+
+for _math in ON_CARDS:
+    conv.compiled(
+        _math, f"convolution.conv_{_math}",
+        "y[p,o] = sum_e windows[p,e] * w[e,o]: a block of threads for each tile of y.",
+        device="cuda", extras=("bias", "add", "relu"),
+        cost=lambda x, w, *, groups, math=_math, **settings: _card_cost(
+            forward_products(x, w, **settings), math, len(w) // groups
+        ),
+        serves=lambda x, w, **settings: _card_serves(x, w),
+    )  # fmt: skip
+    conv_input.compiled(
+        _math, f"convolution.conv_input_{_math}",
+        "dx[p,c] = sum_e windows of dy[p,e] * w[e,c], for the pixels of a phase.",
+        device="cuda",
+        cost=lambda dy, w, math=_math, **settings: _card_cost(
+            input_products(dy, w), math, w.shape[1]
+        ),
+        serves=lambda dy, w, **settings: _card_serves(dy, w),
+    )  # fmt: skip
+    conv_weight.compiled(
+        _math, f"convolution.conv_weight_{_math}",
+        "dw[o,e] = sum_p dy[p,o] * windows[p,e], the sum in parts.",
+        device="cuda",
+        cost=lambda x, dy, *, size, groups, math=_math, **settings: _card_cost(
+            weight_products(x, dy, size=size, groups=groups), math,
+            dy.shape[1] // groups, x.shape[1] // groups * prod(size),
+        ),
+        serves=lambda x, dy, **settings: _card_serves(x, dy),
+    )  # fmt: skip

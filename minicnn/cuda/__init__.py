@@ -9,6 +9,7 @@ functions is called.
 
 from __future__ import annotations
 
+from minicnn.cuda.capture import CapturedStep, capture
 from minicnn.errors import DeviceError
 from minicnn_kernels import cards
 from minicnn_kernels.cuda import memory
@@ -155,8 +156,8 @@ def _held(device: Device) -> memory.Held:
 
 
 __all__ = [
-    "current_device", "device", "device_count", "empty_cache", "get_device_capability",
-    "get_device_name", "get_device_properties", "is_available", "max_memory_allocated",
-    "mem_get_info", "memory_allocated", "memory_reserved", "memory_summary",
+    "CapturedStep", "capture", "current_device", "device", "device_count", "empty_cache",
+    "get_device_capability", "get_device_name", "get_device_properties", "is_available",
+    "max_memory_allocated", "mem_get_info", "memory_allocated", "memory_reserved", "memory_summary",
     "reset_peak_memory_stats", "synchronize",
 ]  # fmt: skip

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import random
+from minicnn.cuda import capture
+from minicnn.cuda.capture import MOST_CAPTURES, MOST_GRAPHS, WARM_UP
+from minicnn_kernels.cuda import memory, replay
+
+
+class Model:
+    """loss = sum (x * w - t)^2, learned with a rate that changes, and noise that is counted."""
+
+    def __init__(self, device="cuda"):
+        self.w = minicnn.tensor(np.float32([0.5, -1.0, 2.0]), device=device, requires_grad=True)
+        self.rate, self.steps = 0.1, 0
+
+    def update(self):
+        """Change w by a rate and a random number that Python computes."""
+        self.steps += 1
+        key = random.default.numpy_generator().random()
+        numbers = replay.numbers(np.float32([self.rate / self.steps, key]))
+        if not replay.is_refilling():
+            self.w.array -= self.w.grad.array * numbers[0] + numbers[1] * 0.01
+
+    def snapshot(self):
+        before = self.steps
+        return lambda: setattr(self, "steps", before)
+
+    def step(self, x, t):
+        self.w.grad = None
+        difference = x * self.w - t
+        (difference * difference).backward(x)
+        replay.repeated(self.update, self.snapshot)
+        return {"difference": difference.detach(), "w": (self.w.detach(), None)}
+
+
+def batches(count, size=3):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(count, 2, size)).astype(np.float32)
+    return [tuple(minicnn.tensor(part, device="cuda") for part in pair) for pair in values]
+
+
+def trained(step, model, count=8):
+    """Do some steps with rates that change; return w, its gradient and the results after each."""
+    minicnn.manual_seed(3)
+    seen = []
+    for i, (x, t) in enumerate(batches(count)):
+        model.rate = 0.1 + 0.01 * i
+        results = step(x, t)
+        arrays = model.w, model.w.grad, results["difference"], results["w"][0]
+        seen.append([array.array.get() for array in arrays])
+    return seen, model.steps, random.default.get_state()
+
+
+def launches(card):
+    return card.seen("launch").get("graph", 0)
+
+
+def test_a_captured_training_is_the_eager_one_bit_by_bit(card, seeded):
+    eager, captured = Model(), Model()
+    expected = trained(eager.step, eager)
+    fast = capture(captured.step)
+    found = trained(fast, captured)
+    assert fast.reason is None
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1:] == expected[1:]
+    assert launches(card) == 8 - WARM_UP
+
+
+def test_a_replay_neither_waits_nor_reads_values(card, seeded):
+    model = Model()
+    fast = capture(model.step)
+    given = batches(6)
+    for x, t in given[:3]:
+        fast(x, t)
+    card.machine.seen.clear()
+    for x, t in given[3:]:
+        fast(x, t)
+    assert card.seen("wait") == {}
+    assert card.seen("copy") == {"array": 3}  # the numbers of each step, to the card
+
+
+def test_results_and_gradients_are_the_same_memory_in_each_replay(card, seeded):
+    model = Model()
+    fast = capture(model.step)
+    given = batches(5)
+    for x, t in given[:3]:
+        result = fast(x, t)
+    places = [t.array.data.ptr for t in (result["difference"], result["w"][0], model.w.grad)]
+    model.w.grad = None  # as zero_grad() outside of the step does
+    again = fast(*given[3])
+    assert again is result
+    assert [t.array.data.ptr for t in (again["difference"], again["w"][0], model.w.grad)] == places
+    before, kept = result["difference"].array.get(), result["difference"].clone()
+    fast(*given[4])
+    np.testing.assert_array_equal(kept.array.get(), before)
+    assert (result["difference"].array.get() != before).all()
+
+
+def test_the_optimiser_may_stand_outside(card):
+    x, t = batches(1)[0]
+    w = minicnn.ones(3, device="cuda", requires_grad=True)
+
+    def step(x, t):
+        ((x * w - t) * (x * w - t)).backward(x)
+
+    fast, found = capture(step), []
+    for _ in range(6):
+        w.grad = None
+        fast(x, t)
+        found.append(w.grad.array.get())
+        w.array -= 0.1 * w.grad.array
+    eager = minicnn.ones(3, device="cuda", requires_grad=True)
+    for expected in found:
+        eager.grad = None
+        ((x * eager - t) * (x * eager - t)).backward(x)
+        np.testing.assert_array_equal(expected, eager.grad.array.get())
+        eager.array -= 0.1 * eager.grad.array
+    assert fast.reason is None
+
+
+def test_other_shapes_have_graphs_of_their_own_up_to_a_number(card, seeded):
+    w = minicnn.ones(1, device="cuda")
+    fast = capture(lambda x, factor=2: x * w * factor)
+    for size in range(1, MOST_GRAPHS + 2):
+        for i in range(5):
+            x = minicnn.full((size,), float(i), device="cuda")
+            np.testing.assert_array_equal(fast(x).array.get(), 2.0 * x.array.get())
+    assert launches(card) == MOST_GRAPHS * (5 - WARM_UP)
+    assert fast.reason is None
+
+
+def test_what_is_no_tensor_is_a_part_of_the_kind(card):
+    fast = capture(lambda x, factor: x * factor)
+    x = minicnn.ones(3, device="cuda")
+    for _ in range(4):
+        assert fast(x, 2.0).array.get().tolist() == [2, 2, 2]
+        assert fast(x, 3.0).array.get().tolist() == [3, 3, 3]
+    assert launches(card) == 2 * (4 - WARM_UP)
+
+
+def test_a_step_without_inputs(card):
+    x = minicnn.ones(3, device="cuda")
+
+    def step():
+        x.array += 1
+
+    fast = capture(step)
+    for _ in range(5):
+        fast()
+    assert x.array.get().tolist() == [6, 6, 6]
+
+
+def test_the_math_mode_is_a_part_of_the_kind(card):
+    fast = capture(lambda x: x * 2)
+    x = minicnn.ones(3, device="cuda")
+    for _ in range(3):
+        fast(x)
+        with minicnn.math_mode("tf32"):
+            fast(x)
+    assert len(fast._graphs) == 2
+
+
+def reads(model, x, t):
+    result = model.step(x, t)
+    return result if result["difference"].sum().item() > -1e9 else None
+
+
+def copies(model, x, t):
+    return model.step(x, t + minicnn.tensor([0.0, 0.0, 0.0], device="cuda"))
+
+
+def copies_by_itself(model, x, t):
+    model.step(x, t)["difference"].array += sys.modules["cupy"].asarray(np.zeros(3, np.float32))
+    return model.step(x, t)
+
+
+def multiplies(model, x, t):
+    model.step(x, t)
+    x.array @ x.array
+    return model.step(x, t)
+
+
+def counts(model, x, t):
+    return {**model.step(x, t), "steps": model.steps}
+
+
+def leaves_the_card(model, x, t):
+    return {**model.step(x, t), "constant": minicnn.ones(1)}
+
+
+def adds_to_gradients(model, x, t):
+    (x * model.w).backward(t)
+    return {"difference": x - t, "w": (model.w.detach(), None)}
+
+
+REFUSED = {
+    reads: r"it reads a value on the card \(item, print, if\)",
+    copies: r"an array of shape \(3,\) is copied to a card",
+    copies_by_itself: "it copies values from the CPU to the card",
+    multiplies: "NotImplementedError: calling cublas API during stream capture",
+    counts: "it returns a int; return tensors on the card",
+    leaves_the_card: "it returns a tensor on the CPU",
+    adds_to_gradients: r"it adds to a gradient of shape \(3,\) that was there before; call zero",
+}
+
+
+@pytest.mark.parametrize("step", REFUSED, ids=lambda step: step.__name__)
+def test_what_cannot_be_captured_is_run_eagerly_with_the_reason(card, seeded, caplog, step):
+    eager, captured = Model(), Model()
+    expected = trained(lambda x, t: step(eager, x, t), eager, count=5)
+    fast = capture(lambda x, t: step(captured, x, t))
+    caplog.set_level(logging.WARNING)
+    found = trained(fast, captured, count=5)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1:] == expected[1:]
+    assert launches(card) == 0
+    assert fast.reason is not None
+    assert len(caplog.messages) == 1
+    assert re.search(f"is not captured but run eagerly: {REFUSED[step]}", caplog.messages[0])
+    assert step is not copies or f"({__file__}:" in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        (lambda: (minicnn.ones(3),), "an input is on the CPU; move it to the card"),
+        (lambda: (minicnn.ones(3, device="cuda", requires_grad=True),), "requires a gradient"),
+        (lambda: ([minicnn.ones(3, device="cuda")],), "an input is a list; give it tensors"),
+    ],
+)
+def test_inputs_that_a_graph_cannot_have(card, inputs, reason):
+    fast = capture(lambda x: x)
+    for _ in range(4):
+        (given,) = inputs()
+        assert fast(given) is given
+    assert reason in fast.reason
+
+
+def test_without_a_card_a_step_is_eager(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    fast = capture(lambda: 5)
+    assert [fast() for _ in range(4)] == [5] * 4
+    assert "cuda needs CuPy" in fast.reason
+
+
+def test_an_error_of_the_step_is_that_of_an_eager_one(card):
+    fail = []
+
+    def step(x):
+        return x.reshape(7) if fail else x * 2
+
+    fast = capture(step)
+    x = minicnn.ones(3, device="cuda")
+    for _ in range(2):
+        fast(x)
+    fail.append(True)
+    with pytest.raises(minicnn.errors.ShapeError, match="reshape"):
+        fast(x)
+
+
+def test_formulas_that_change_are_captured_anew_a_few_times(card, seeded):
+    model = Model()
+
+    def update():
+        model.steps += 1
+        values = np.ones(1 + model.steps // 4, np.float32)
+        numbers = replay.numbers(values)
+        if not replay.is_refilling():
+            model.w.array += numbers.sum()
+
+    def step():
+        replay.repeated(update, model.snapshot)
+        return model.w.detach()
+
+    fast = capture(step)
+    expected = 0.5
+    for i in range(1, 30):
+        expected += 1 + i // 4
+        assert fast().array.get()[0] == expected
+    assert model.steps == 29
+    assert 0 < launches(card) < 29
+    assert "change again and again" in fast.reason
+    assert MOST_CAPTURES * 4 < 29
+
+
+def test_ctrl_c_in_a_capture_is_passed_on_and_undoes_it(card, seeded):
+    model, calls = Model(), []
+
+    def step(x, t):
+        calls.append(0)
+        results = model.step(x, t)
+        if len(calls) == WARM_UP + 1:
+            raise KeyboardInterrupt
+        return results
+
+    fast = capture(step)
+    given = batches(5)
+    for x, t in given[:2]:
+        fast(x, t)
+    with pytest.raises(KeyboardInterrupt):
+        fast(*given[2])
+    assert model.steps == 2
+    assert not card.cupy.cuda.get_current_stream().is_capturing()
+    for x, t in given[2:]:
+        fast(x, t)
+    assert (model.steps, fast.reason, launches(card)) == (5, None, 3)
+
+
+def test_each_graph_holds_its_memory_until_the_step_is_gone(card):
+    fast = capture(lambda x: (x * 2) * 3)
+    x = minicnn.ones(1024, device="cuda")
+    for _ in range(3):
+        fast(x)
+    assert len(memory._of_steps) == 1
+    assert memory.held().arrays > 2 * 4096
+    del fast
+    assert len(memory._of_steps) == 0
