@@ -73,17 +73,46 @@ def _repeats(gamma: Array, axes: Axes) -> bool:
     return all(gamma.shape[i] == 1 for i in axes)
 
 
-for _kernel, _serves, _formula in (
-    (normalize, _normalize_serves,
+def _card_cost(*arrays: Array, **settings: Any) -> float:
+    return 1.0
+
+
+def _card_serves(
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, *others: Array,
+    axes: Axes = (), **settings: Any,
+) -> bool:  # fmt: skip
+    axes = axes or tuple(i for i, n in enumerate(mean.shape) if n == 1)
+    return _on_card(x, gamma, axes)
+
+
+def _card_gradients_serve(
+    dy: Array, x: Array, gamma: Array, *others: Array | None, axes: Axes, **settings: Any
+) -> bool:
+    return _on_card(x, gamma, axes)
+
+
+def _on_card(x: Array, gamma: Array, axes: Axes) -> bool:
+    """Say whether the kernels for cards see x as matrices, of values that they take."""
+    from minicnn_kernels.cuda.normalization import serves
+
+    return serves(x, gamma, axes)
+
+
+for _kernel, _serves, _serves_on_card, _formula in (
+    (normalize, _normalize_serves, _card_serves,
      "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in two passes."),
-    (normalize_gradients, _gradients_serve,
+    (normalize_gradients, _gradients_serve, _card_gradients_serve,
      "Return dx, dgamma, dbeta and dadd of `normalize` in two passes."),
-    (rescale, _compiled_serves,
+    (rescale, _compiled_serves, _card_serves,
      "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in one pass."),
 ):  # fmt: skip
     _kernel.compiled(
         "compiled", f"normalization.{_kernel.name}", _formula, cost=_compiled_cost, serves=_serves
     )
+    _kernel.compiled(
+        "cuda", f"normalization.{_kernel.name}", _formula,
+        device="cuda", cost=_card_cost, serves=_serves_on_card,
+    )  # fmt: skip
 
 
 @normalize.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
