@@ -13,9 +13,10 @@ import numpy as np
 from minicnn.backprop import enable_grad, no_grad
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array, to_device
+from minicnn_kernels.arrays import Array, is_on_card, to_device
 from minicnn_kernels.cuda import replay
 from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
+from minicnn_kernels.strides import lying_like
 
 BLOCK = 65_536  # values; in float32 256 KiB, so that what a formula makes on the way stays cached
 
@@ -135,6 +136,8 @@ class Optimizer:
                 if parameter.grad is not None:
                     gradient = parameter.grad.array
                     _check_gradient(type(self).__name__, parameter.array, gradient)
+                    if is_on_card(gradient):  # here, or a graph would not copy it again
+                        gradient = lying_like(gradient, parameter.array)
                     found.append((parameter, gradient, group))
         return found
 
@@ -313,6 +316,8 @@ def blocks(w: Array, dw: Array, state: State) -> Iterator[tuple[Array, Array, St
         for lazy in changes_in_one_pass({"w": w, "dw": dw, **arrays}):
             yield lazy.pop("w"), lazy.pop("dw"), lazy
         return
+    if is_on_card(w):
+        replay.refuse(f"an update of {w.dtype} reads numbers that stay as they were when captured")
     if not isinstance(w, np.ndarray) or w.size <= BLOCK:
         yield w, dw, state
         return

@@ -1,21 +1,15 @@
 // What the kernels of recorded formulas are made of, see pointwise.py.
 #pragma once
-#include "ptx.cuh"
+#include "pack.cuh"
 
-// n values that lie side by side, read and written in one instruction.
-template <typename T, int n>
-struct alignas(n * sizeof(T) < 16 ? n * sizeof(T) : 16) Values {
-    T at[n];
-};
-
-template <int n, typename T>
-__device__ Values<T, n> load(const T* from) {
-    return *reinterpret_cast<const Values<T, n>*>(from);
+template <int N, typename T>
+__device__ inline Pack<T, N> load(const T* from) {
+    return *reinterpret_cast<const Pack<T, N>*>(from);
 }
 
-template <typename T, int n>
-__device__ void store(T* to, const Values<T, n>& values) {
-    *reinterpret_cast<Values<T, n>*>(to) = values;
+template <typename T, int N>
+__device__ inline void store(T* to, const Pack<T, N>& pack) {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
 // log(e^a + e^b), of two infinite numbers, too.

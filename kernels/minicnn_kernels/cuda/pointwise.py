@@ -11,12 +11,12 @@ The kernel is C++ text, which is compiled when it is first run.  For 1 - x * x i
         const Index i = 4 * (Index(blockIdx.x) * 256 + threadIdx.x);
         if (i >= size) return;
         const auto loaded0 = load<4>(x0 + i);
-        Values<float, 4> result;
+        Pack<float, 4> result;
         for (int k = 0; k < 4; k++) {
-            const float v0 = loaded0.at[k];
+            const float v0 = loaded0.values[k];
             const float t0 = v0 * v0;
             const float t1 = c0 - t0;
-            result.at[k] = t1;
+            result.values[k] = t1;
         }
         store(y + i, result);
     }
@@ -38,12 +38,11 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.cuda import replay
 from minicnn_kernels.cuda.launch import launch_text
+from minicnn_kernels.cuda.packs import PACK, pack_of
 from minicnn_kernels.expression import STEPS, Node, Steps, an_array_of, filled, type_name
 from minicnn_kernels.strides import joined_sides, lying_like, memory_order, result_of
 
 THREADS = 256
-WIDTH = 4  # values of a thread, where they lie side by side
-ALIGNED = 16  # bytes; what a thread can read at once begins at multiples of it
 FAR = 2**30  # places from here on need whole numbers of 64 bits
 
 EXACT = ("-fmad=false",)
@@ -109,7 +108,7 @@ class Kernel(NamedTuple):
 
     Attributes:
         wide: its text if each thread computes several values that lie side by side; None where
-            they do not.  It wants arrays that begin at multiples of 16 bytes.
+            they do not.
         narrow: its text if each thread computes one.
         numbers, extents: its arguments besides arrays.
     """
@@ -121,9 +120,8 @@ class Kernel(NamedTuple):
 
     def run(self, y: Array, arrays: list[Array]) -> None:
         """Write to y what the kernel computes of the arrays."""
-        text, width = self.narrow, 1
-        if self.wide is not None and all(_address(x) % ALIGNED == 0 for x in (y, *arrays)):
-            text, width = self.wide, WIDTH
+        width = 1 if self.wide is None else pack_of(PACK, y, *arrays)
+        text = self.narrow if self.wide is None or width == 1 else self.wide
         size, *rest = self.extents
         arguments = (size, *self.numbers, *arrays, *rest, y)
         blocks = -(-y.size // (THREADS * width))
@@ -138,16 +136,11 @@ def _kernel_of(program: Program, y: Array) -> Kernel:
     extents = [y.size, *(step for steps in strided for step in steps)]
     extents += walk.sizes[1:] if strided else ()
     return Kernel(
-        program.text(walk, WIDTH) if walk.is_wide else None,
+        program.text(walk, PACK) if walk.is_wide else None,
         program.text(walk, 1),
         program.numbers,
         tuple(map(number, extents)),
     )
-
-
-def _address(x: Any) -> int:
-    place: int = x.data.ptr
-    return place
 
 
 class Walk(NamedTuple):
@@ -180,8 +173,8 @@ def walk_of(y: Array, arrays: list[Array]) -> Walk:
         "+" if steps == own else "0" if not any(steps) else "." if not steps[-1] else "s"
         for steps in strides
     )
-    is_wide = sizes[-1] % WIDTH == 0 and all(
-        steps[-1] == 0 or (steps[-1] == 1 and all(step % WIDTH == 0 for step in steps[:-1]))
+    is_wide = sizes[-1] % PACK == 0 and all(
+        steps[-1] == 0 or (steps[-1] == 1 and all(step % PACK == 0 for step in steps[:-1]))
         for steps in strides
     )
     is_far = any(sum(map(abs, map(mul, steps, sizes))) >= FAR for steps in (own, *strides))
@@ -205,8 +198,12 @@ def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
     program = Program(*targets, *nodes.values())
     names = {id(array): name for name, array in first.items()}
     read = [names[id(array)] for array in program.arrays]
-    arrays = [[lying_like(member[name], member[read[0]]) for name in read] for member in members]
-    rows, blocks = table((x[0].size, *map(_address, x)) for x in arrays)
+    arrays: Any = [
+        [lying_like(member[name], member[read[0]]) for name in read] for member in members
+    ]
+    rows, blocks = table(
+        (x[0].size, pack_of(x[0].size, *x), *(each.data.ptr for each in x)) for x in arrays
+    )
     if not blocks.size:
         return
     numbers = np.array([value for value, _ in program.constants], np.float64)
@@ -220,20 +217,18 @@ def table(members: Iterable[tuple[int, ...]]) -> tuple[Array, Array]:
     """Return a row for each member, and the member that each block of threads works on.
 
     Args:
-        members: (size, addresses of the arrays) of each.
+        members: (size, values that are read at once, addresses of the arrays) of each.
 
-    A row is (size, first block, whether vectors can be read, addresses).
+    A row is (first block, size, values that are read at once, addresses).
 
-    >>> rows, blocks = table([(3, 512), (2**14 + 4, 1024)])
+    >>> rows, blocks = table([(3, 1, 512), (2**14 + 4, 4, 1024)])
     >>> rows.tolist(), blocks.tolist()
-    ([[3, 0, 0, 512], [16388, 1, 1, 1024]], [0, 1, 1])
+    ([[0, 3, 1, 512], [1, 16388, 4, 1024]], [0, 1, 1])
     """
     given = np.array(list(members), np.int64)
-    size, addresses = given[:, :1], given[:, 1:]
-    counts = -(-size // CHUNK)
-    wide = (size % WIDTH == 0) & (addresses % ALIGNED == 0).all(axis=1, keepdims=True)
-    rows = np.hstack([size, counts.cumsum(axis=0) - counts, wide, addresses])
-    return rows, np.repeat(np.arange(len(given)), counts[:, 0])
+    counts = -(-given[:, 0] // CHUNK)
+    rows = np.column_stack([counts.cumsum() - counts, given])
+    return rows, np.repeat(np.arange(len(given)), counts)
 
 
 # --- the text of a kernel -------------------------------------------------------------------------
@@ -249,11 +244,11 @@ formula({parameters}) {{
     if (i >= size) return;
     {places}
     {loads}
-    Values<{type}, {width}> result;
+    Pack<{type}, {width}> result;
     for (int k = 0; k < {width}; k++) {{
         {values}
         {steps}
-        result.at[k] = {result};
+        result.values[k] = {result};
     }}
     store(y + i, result);
 }}
@@ -282,10 +277,10 @@ change(const double* numbers, int members) {{
     const long long* rows = reinterpret_cast<const long long*>(numbers + {n_numbers});
     const long long* member_of_block = rows + members * {row};
     const long long* row = rows + member_of_block[blockIdx.x] * {row};
-    const long long begin = (blockIdx.x - row[1]) * {chunk};
-    const long long end = min(row[0], begin + {chunk});
-    if (row[2])
-        change_part<{width}>(begin, end, numbers, {given});
+    const long long begin = (blockIdx.x - row[0]) * {chunk};
+    const long long end = min(row[1], begin + {chunk});
+    if (row[2] == {pack})
+        change_part<{pack}>(begin, end, numbers, {given});
     else
         change_part<1>(begin, end, numbers, {given});
 }}
@@ -350,7 +345,7 @@ class Program(Steps):
                 else f"const {types[k]} v{k} = x{k}[{place[k]}];"
                 for k in arrays
             ],
-            "values": [f"const {types[k]} v{k} = loaded{k}.at[k];" for k in moving],
+            "values": [f"const {types[k]} v{k} = loaded{k}.values[k];" for k in moving],
             "steps": self.statements,
             "result": self.results[0],
         }
@@ -368,15 +363,15 @@ class Program(Steps):
                 for k, (_, dtype) in enumerate(self.constants)
             ],
             "loads": [f"const auto loaded{k} = load<n>(x{k} + i);" for k in arrays],
-            "results": [f"Values<{types[k]}, n> result{k};" for k in written],
-            "values": [f"const {types[k]} v{k} = loaded{k}.at[k];" for k in arrays],
+            "results": [f"Pack<{types[k]}, n> result{k};" for k in written],
+            "values": [f"const {types[k]} v{k} = loaded{k}.values[k];" for k in arrays],
             "steps": self.statements,
-            "changes": [f"result{k}.at[k] = {self.results[changed + k]};" for k in written],
+            "changes": [f"result{k}.values[k] = {self.results[changed + k]};" for k in written],
             "stores": [f"store(x{k} + i, result{k});" for k in written],
             "n_numbers": len(self.constants),
             "row": 3 + len(arrays),
             "chunk": CHUNK,
-            "width": WIDTH,
+            "pack": PACK,
             "given": ", ".join(f"reinterpret_cast<{pointers[k]}>(row[{3 + k}])" for k in arrays),
         }
         return filled(CHANGE.strip(), parts)
