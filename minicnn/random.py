@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 
 import numpy as np
+import numpy.typing as npt
 
 from minicnn.errors import ArgumentError
 
@@ -34,11 +35,15 @@ class Generator:
         self.seed, self.calls = seed, 0
         return self
 
-    def numpy_generator(self) -> np.random.Generator:
-        """Return NumPy's generator on the stream of the next call."""
+    def next_key(self) -> npt.NDArray[np.uint64]:
+        """Return the key of the next call's stream."""
         key = np.array([self.seed, self.calls], dtype=np.uint64)
         self.calls += 1
-        return np.random.Generator(np.random.Philox(key=key))
+        return key
+
+    def numpy_generator(self) -> np.random.Generator:
+        """Return NumPy's generator on the stream of the next call."""
+        return np.random.Generator(np.random.Philox(key=self.next_key()))
 
     def get_state(self) -> tuple[int, int]:
         """Return (seed, number of calls so far)."""

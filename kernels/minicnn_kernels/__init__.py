@@ -28,6 +28,7 @@ from minicnn_kernels.reference.pooling import (
     window_spread,
     window_sum,
 )
+from minicnn_kernels.reference.random import keep_mask
 from minicnn_kernels.reference.recurrent import (
     gru_step,
     gru_step_gradients,
@@ -63,6 +64,7 @@ __all__ = [
     "gru_step",
     "gru_step_gradients",
     "im2col",
+    "keep_mask",
     "kernels",
     "largest",
     "log_softmax",

@@ -7,7 +7,7 @@ Hochreiter 2017, arXiv:1706.02515 (alpha dropout).
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ import numpy as np
 from minicnn import random
 from minicnn.differentiable import Array, Gradients
 from minicnn.pointwise import pointwise
+from minicnn.tensor import values_of
+from minicnn_kernels import keep_mask
+from minicnn_kernels.cuda import replay
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+ON_CPU = np.empty(0)
 SATURATED = -SELU_ALPHA * SELU_SCALE  # what selu(x) tends to for x to -infinity
 
 
@@ -50,7 +54,7 @@ def _(
 
 def dropout_training(x: Any, p: float, channels: bool = False) -> Any:
     """Set values, or whole channels, to 0 with probability p; scale the others by 1 / (1 - p)."""
-    mask = dropout_mask(_mask_shape(x.shape, channels), p)
+    mask = dropout_mask(_mask_shape(x.shape, channels), p, like=values_of(x))
     return keep(x, mask, 1 / (1 - p) if p < 1 else 0.0)
 
 
@@ -64,7 +68,7 @@ def alpha_dropout_training(x: Any, p: float, channels: bool = False) -> Any:
     """
     if p == 1:
         return x * 0.0
-    mask = dropout_mask(_mask_shape(x.shape, channels), p)
+    mask = dropout_mask(_mask_shape(x.shape, channels), p, like=values_of(x))
     a = 1 / sqrt((1 - p) * (1 + p * SATURATED**2))
     return keep_or_saturate(x, mask, a, a * SATURATED, -a * p * SATURATED)
 
@@ -74,14 +78,12 @@ def _mask_shape(shape: tuple[int, ...], channels: bool) -> tuple[int, ...]:
     return (*shape[:2], *[1] * (len(shape) - 2)) if channels else shape
 
 
-def dropout_mask(shape: tuple[int, ...], p: float) -> Array:
-    """Draw a mask that is True with probability 1 - p.
+def dropout_mask(shape: tuple[int, ...], p: float, like: Any = ON_CPU) -> Array:
+    """Draw a mask that is True with probability 1 - p, on the device of an array.
 
     Value number i, counted in reading order whatever the order in memory, is kept when word i % 2
     of the 64-bit number i // 2 of the Philox stream of this call (see `minicnn.random`), a number
     in [0, 2^32), is at least p * 2^32: the same on every device.
     """
-    count = prod(shape)
-    words = random.default.numpy_generator().bit_generator.random_raw((count + 1) // 2)
-    words = words.astype("<u8", copy=False).view("<u4")[:count]
-    return (words >= np.uint64(round(p * 2**32))).reshape(shape)
+    draw = lambda: keep_mask(like, random.default.next_key(), shape=shape, p=p)  # noqa: E731
+    return replay.repeated(draw)

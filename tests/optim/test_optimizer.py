@@ -166,6 +166,30 @@ def test_parameters_updated_together_are_as_each_alone(name, settings):
             np.testing.assert_allclose(value, right[key], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(("name", "settings"), [
+    pytest.param(*kind, marks=[] if kind[0] in ("SGD", "Adam") else pytest.mark.slow_emulation)
+    for kind in KINDS.items()
+], ids=KINDS)  # fmt: skip
+def test_parameters_on_a_card_are_updated_as_on_the_cpu_in_one_launch(card, name, settings):
+    def trained(put):
+        draw = np.random.default_rng(3)
+        shapes = [(6,), (1,), (0, 2), (3, 4, 2, 2)]
+        parameters = [Parameter(put(draw.standard_normal(s).astype(np.float32))) for s in shapes]
+        optimizer = getattr(optim, name)(parameters, lr=0.1, **settings)
+        for _ in range(3):
+            for p in parameters:
+                p.grad = minicnn.Tensor(put(draw.standard_normal(p.shape).astype(np.float32)))
+            before = card.seen("launch").get("change", 0)
+            optimizer.step()
+        return parameters, card.seen("launch").get("change", 0) - before
+
+    there, launches = trained(lambda array: minicnn.tensor(array, device="cuda").array)
+    here, _ = trained(lambda array: array)
+    assert launches == (3 if name == "LARS" else 1)
+    for p, q in zip(there, here, strict=True):
+        np.testing.assert_allclose(p.array.get(), q.array, rtol=1e-6, atol=1e-7)
+
+
 @needs_numba
 def test_a_formula_that_begins_to_keep_something_is_done_for_each():
     def trained(least):
