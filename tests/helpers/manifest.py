@@ -21,6 +21,7 @@ class Row:
     dynamic: int = 0
     since: int = 75
     uses: tuple[str, ...] = ()
+    spills: int = 0
     doubles: bool = False
 
 
