@@ -23,6 +23,7 @@ from numpy import int32 as int
 from numpy import int64 as long
 
 from minicnn import errors, random
+from minicnn.amp import autocast
 from minicnn.anomaly import detect_anomaly
 from minicnn.backprop import enable_grad, grad, is_grad_enabled, no_grad
 from minicnn.differentiable import differentiable
@@ -92,6 +93,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from minicnn import (
+        amp,
         autograd,
         cuda,
         data,
@@ -108,8 +110,8 @@ if TYPE_CHECKING:
     from minicnn.summaries import summary
 
 _SUBPACKAGES = (
-    "autograd", "cuda", "data", "func", "gradcheck", "io", "models", "nn", "optim", "testing",
-    "train", "utils",
+    "amp", "autograd", "cuda", "data", "func", "gradcheck", "io", "models", "nn", "optim",
+    "testing", "train", "utils",
 )  # fmt: skip
 
 
@@ -119,6 +121,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"minicnn.{name}")
+    if name == "bfloat16":
+        from minicnn.storage import bfloat16
+
+        return bfloat16()
     if name == "summary":
         from minicnn.summaries import summary
 

@@ -6,13 +6,14 @@ type they meet; two different floating-point types are refused, never promoted i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minicnn import storage
 from minicnn.errors import (
     ArgumentError,
     DeviceError,
@@ -102,6 +103,23 @@ def _renamed(op: Op[Any], args: tuple[Any, ...], settings: dict[str, Any]) -> tu
     return args
 
 
+cast_inputs: ContextVar[Callable[[Op[Any], tuple[Any, ...]], tuple[Any, ...]] | None]
+cast_inputs = ContextVar("cast_inputs", default=None)
+"""What `amp.autocast` does to the tensors of every call while it is on."""
+
+
+def in_precision(op: Op[Any], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the inputs in the precision that autocast wants for this operation."""
+    cast = cast_inputs.get()
+    return inputs if cast is None else cast(op, inputs)
+
+
+def in_autocast(dtypes: Iterable[Any]) -> bool:
+    """Say whether autocast is on and will bring tensors of these types together."""
+    dtypes = set(dtypes) - {np.dtype(np.float32)}
+    return cast_inputs.get() is not None and all(map(storage.is_half_type, dtypes))
+
+
 def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     """Take the arrays out of the tensors: on one device, of one floating-point type."""
     values = [value.array if isinstance(value, Tensor) else value for value in inputs]
@@ -155,8 +173,8 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     try:
         noted = calls.get()
         forward = op.forward if noted is None else noted.instead_of(op)
-        y = forward(*arrays, **settings)
-        y = y if "dtype" in settings else not_promoted(y, arrays)
+        y = forward(*storage.widened(op, arrays), **settings)
+        y = y if settings.get("dtype") is not None else not_promoted(y, arrays)
         if noted is not None:
             noted.append(Call(op, arrays, settings, y))
         return y

@@ -25,7 +25,7 @@ from contextvars import ContextVar
 from itertools import count
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias
 
-from minicnn import anomaly, arguments, guards
+from minicnn import anomaly, arguments, guards, storage
 from minicnn.tensor import Hook, Tensor
 from minicnn_kernels.arrays import is_floating
 
@@ -85,8 +85,7 @@ class Node:
                 self._rebuilt(i, value, origin)
                 for i, (value, origin) in enumerate(zip(saved, origins, strict=True))
             )
-        assert self.op.gradient_function is not None  # guards.usable has seen to it
-        thunks = self.op.gradient_function(dy, *saved, **self.settings)
+        thunks = storage.thunks(self.op, dy, saved, self.settings)
         return guards.check_thunks(self, thunks if isinstance(thunks, tuple) else (thunks,))
 
     def _rebuilt(self, i: int, value: Any, origin: Node | Tensor | None) -> Any:
@@ -150,6 +149,7 @@ class Op(Generic[P]):
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if not tensors:
             return self.forward(*inputs, **settings)
+        inputs = arguments.in_precision(self, inputs)
         arrays = arguments.to_arrays(self, inputs)
         y = Tensor(arguments.compute(self, arrays, settings))
         if anomaly.active.get():

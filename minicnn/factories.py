@@ -36,7 +36,7 @@ def tensor(
     except (ValueError, TypeError, OverflowError) as error:
         kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
         raise kind(f"tensor: cannot make a tensor of these data: {error}") from None
-    if array.dtype.kind not in "fiub":
+    if not _is_number(array.dtype):
         raise DTypeError(f"tensor: the data must be numbers, got {array.dtype}")
     typed = hasattr(data, "dtype") or (
         isinstance(data, list) and data and all(hasattr(item, "dtype") for item in data)
@@ -46,9 +46,13 @@ def tensor(
     return Tensor(to_device(array, device), requires_grad=requires_grad)
 
 
+def _is_number(dtype: Any) -> bool:
+    return dtype.kind in "iub" or is_floating(dtype)
+
+
 def as_tensor(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """Return data as a tensor; a tensor or an array is copied only if its type must change."""
-    if isinstance(data, np.ndarray) and data.dtype.kind in "fiub":
+    if isinstance(data, np.ndarray) and _is_number(data.dtype):
         data = from_numpy(data)
     if not isinstance(data, Tensor):
         return tensor(data, dtype, device or "cpu")

@@ -91,7 +91,8 @@ def is_floating(dtype: Any) -> bool:
     >>> is_floating(np.dtype("float32")), is_floating(np.dtype("int64"))
     (True, False)
     """
-    return bool(np.dtype(dtype).kind == "f")
+    found = np.dtype(dtype)
+    return bool(found.kind == "f" or (found.kind == "V" and found.name == "bfloat16"))
 
 
 def to_device(array: Any, device: str) -> Any:

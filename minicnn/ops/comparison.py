@@ -9,6 +9,7 @@ import numpy as np
 from minicnn.differentiable import Array, differentiable
 from minicnn.errors import DTypeError
 from minicnn.tensor import values_of
+from minicnn_kernels.arrays import is_floating
 
 __all__ = [
     "allclose", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
@@ -136,7 +137,7 @@ def isfinite(x: Array, /) -> Array:
 @differentiable
 def signbit(x: Array, /) -> Array:
     """y = (x has a minus sign), so that -0.0 has one too."""
-    return np.signbit(x) if x.dtype.kind == "f" else x < 0
+    return np.signbit(x) if is_floating(x.dtype) else x < 0
 
 
 # --- logic: comparing with 0 is quicker than the logical functions of NumPy -----------------------

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, is_floating
 from minicnn_kernels.geometry import Bins, Windows
 from minicnn_kernels.reference.windows import pad_image
 from minicnn_kernels.registry import Kernel
@@ -105,14 +105,14 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
 
     The padding counts as -inf, the first maximum wins, and NaN is larger than everything.
     """
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = -np.inf if is_floating(x.dtype) else np.iinfo(x.dtype).min
     padded = pad_image(x, windows, lowest)
     seen = [padded[:, :, *place] for _, place in windows.taps()]
     best = seen[0].copy(order="K")
     for values in seen[1:]:
         np.maximum(best, values, out=best)
     winner = np.zeros_like(best, dtype=np.uint8 if windows.cells <= 256 else np.int32)
-    some_nan = best.dtype.kind == "f" and np.isnan(best).any()
+    some_nan = is_floating(best.dtype) and np.isnan(best).any()
     inside = _inside(windows) if (best == lowest).any() else None  # there the padding may tie
     not_yet = np.ones_like(best, dtype=bool)  # the winner's number is how many cells come before it
     for number, values in enumerate(seen[:-1]):
@@ -181,13 +181,13 @@ def median_by_sorting(x: Array, *, windows: Windows) -> Array:
 
     Cells of the padding count as +inf, so that they come last, and do not count.
     """
-    highest = np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).max
+    highest = np.inf if is_floating(x.dtype) else np.iinfo(x.dtype).max
     padded = pad_image(x, windows, highest)
     cells = np.stack([padded[:, :, *place] for _, place in windows.taps()])
     count = np.sum(_inside(windows), axis=0)
     order = cells.argsort(axis=0, kind="stable")
     middle = np.broadcast_to((count - 1).clip(0) // 2, cells.shape[1:])
-    if x.dtype.kind == "f":
+    if is_floating(x.dtype):
         middle = np.where(np.isnan(cells).any(axis=0), len(cells) - 1, middle)  # NaN comes last
     winner: Array = np.take_along_axis(order, middle[None], axis=0)[0]
     return winner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minicnn.arguments import in_autocast
 from minicnn.errors import DTypeError, ShapeError
 from minicnn.ops.shape import unsqueeze
 from minicnn_kernels.arrays import is_floating
@@ -28,10 +29,10 @@ def check_one_type(op: str, **values: Any) -> None:
     """Refuse values of different element types; None stands for a value that is not given.
 
     Raises:
-        DTypeError: not all are of the same type.
+        DTypeError: not all are of the same type, and autocast will not make them so.
     """
     types = {name: value.dtype for name, value in values.items() if value is not None}
-    if len(set(types.values())) > 1:
+    if len(set(types.values())) > 1 and not in_autocast(types.values()):
         found = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
         raise DTypeError(f"{op}: needs one element type for all, got {found}; use .to(dtype) first")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import storage
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn.functional._checks import check_floating
 from minicnn.ops import normalization
@@ -150,7 +151,7 @@ def rms_norm(
         ShapeError: a size does not fit.
     """
     axes = _last_axes("rms_norm", input, normalized_shape, weight=weight)
-    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    eps = storage.eps(input.dtype) if eps is None else eps
     return normalization.normalize(
         input, weight, None, axes, eps, weights=_leading_ones(input, axes), centered=False
     )
@@ -247,7 +248,8 @@ def _more_than_one(op: str, input: Any, axes: tuple[int, ...], groups: int = 1) 
 def _running_statistics(op: str, input: Any, mean: Any, var: Any) -> Moments:
     if mean is None:
         raise ArgumentError(f"{op}: needs running_mean and running_var unless it uses the input's")
-    arrays = (values_of(v).astype(input.dtype, copy=False) for v in (mean, var))
+    dtype = np.float32 if storage.is_half(input) else input.dtype
+    arrays = (values_of(v).astype(dtype, copy=False) for v in (mean, var))
     return Moments(*(array.reshape(per_channel(input)) for array in arrays))
 
 
