@@ -10,7 +10,10 @@ import numpy as np
 from minicnn import random
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels import cards
 from minicnn_kernels.arrays import is_floating, to_device
+
+CARDS = (2, 13)  # DLPack's numbers for the memory of a CUDA card, and for managed memory
 
 
 def tensor(
@@ -73,7 +76,13 @@ def from_numpy(array: Any) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """Wrap the array of another library that speaks DLPack, sharing its memory."""
+    """Wrap the array of another library that speaks DLPack, sharing its memory.
+
+    Raises:
+        DeviceError: it lies on a card, and there is no CuPy to reach it.
+    """
+    if source.__dlpack_device__()[0] in CARDS:
+        return Tensor(cards.cupy().from_dlpack(source))
     return Tensor(np.from_dlpack(source))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from minicnn.errors import DTypeError, GradientError, ShapeError
 from minicnn.hooks import RemovableHandle
-from minicnn_kernels.arrays import Array, device_of, is_floating
+from minicnn_kernels.arrays import Array, device_of, is_floating, to_device
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Node
@@ -249,9 +249,12 @@ class Tensor:
         return super().__format__(spec) if self.ndim else format(self.item(), spec)
 
     def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4)
+        values = np.array2string(
+            to_device(self.array, "cpu"), separator=", ", prefix="tensor(", precision=4
+        )
         notes = [] if self.array.size or self.ndim == 1 else [f"shape={self.shape}"]
         notes += [] if self.dtype in ("float32", "int64", "bool") else [f"dtype={self.dtype}"]
+        notes += [] if self.device == "cpu" else [f'device="{self.device}"']
         if self.node is not None:
             notes.append(f"made_by={self.node.op.name}")
         elif self.requires_grad:

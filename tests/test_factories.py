@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from refusals import refused
@@ -434,3 +436,42 @@ REFUSED = [
 @pytest.mark.parametrize("refusal", REFUSED, ids=str)
 def test_bad_arguments_are_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+# --- on a card ------------------------------------------------------------------------------------
+
+
+class OnCard:
+    """An array of another library, on a card."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __dlpack_device__(self):
+        return self.kind, 0
+
+    def __dlpack__(self, **arguments):
+        raise AssertionError("only CuPy may ask for it")
+
+
+@pytest.mark.parametrize("kind", [2, 13])
+def test_arrays_on_a_card_are_shared_through_cupy(card, monkeypatch, kind):
+    given, array = OnCard(kind), card.array(np.ones(2, np.float32))
+    monkeypatch.setattr(
+        card.cupy, "from_dlpack", lambda source: array if source is given else None, raising=False
+    )
+    assert minicnn.from_dlpack(given).array is array
+
+
+def test_arrays_on_a_card_need_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match="cuda needs CuPy"):
+        minicnn.from_dlpack(OnCard(2))
+
+
+@pytest.mark.parametrize("make", [minicnn.zeros, minicnn.ones, minicnn.empty, minicnn.rand])
+def test_new_tensors_on_a_card(card, make):
+    assert make(2, 3, device="cuda").device == "cuda:0"
+    images = make(2, 3, 4, 5, device="cuda:0", requires_grad=True)
+    assert images.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert images.requires_grad

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.errors import DTypeError, GradientError, ShapeError
+from minicnn.errors import ArgumentError, DeviceError, DTypeError, GradientError, ShapeError
 from minicnn.tensor import Tensor, values_of
 
 
@@ -463,3 +463,58 @@ def test_only_a_single_number_can_be_formatted_as_one(torch):
         assert f"{m.tensor([3.0])}" == "tensor([3.])"
         with pytest.raises(TypeError, match="format"):
             format(m.tensor([3.0]), ".2f")
+
+
+# --- on a card ------------------------------------------------------------------------------------
+
+
+def test_to_a_card_and_back(card):
+    x = minicnn.tensor([[1.0, 2.5]], requires_grad=True)
+    y = x.cuda()
+    assert (y.device, y.requires_grad, y.is_leaf) == ("cuda:0", True, True)
+    back = y.cpu()
+    assert (back.device, back.tolist()) == ("cpu", [[1.0, 2.5]])
+    assert y.to("cuda") is y or y.to("cuda").array is y.array
+    assert back.cpu() is back
+
+
+def test_values_of_a_card_are_read_when_asked_for(card):
+    x = minicnn.tensor([2.5]).cuda()
+    assert (x.item(), float(x), bool(x), x.tolist()) == (2.5, 2.5, True, [2.5])
+    assert f"{x.reshape(()):.2f}" == "2.50"
+    with pytest.raises(DTypeError, match=r"numpy: the values are on cuda:0; use \.cpu\(\)\.numpy"):
+        x.numpy()
+    with pytest.raises(DTypeError, match="the values are on cuda:0"):
+        np.asarray(x)
+
+
+def test_a_tensor_of_a_card_shows_its_values_and_where_they_are(card):
+    x = minicnn.tensor([[1.0, 2.5]], device="cuda")
+    assert repr(x) == 'tensor([[1. , 2.5]], device="cuda:0")'
+    assert repr(x.requires_grad_() * 2) == 'tensor([[2., 5.]], device="cuda:0", made_by=mul)'
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_of_a_tensor_on_a_card_stay_there(card, copied):
+    x = minicnn.tensor([[1.0, 2.5]], device="cuda", requires_grad=True)
+    y = copied(x)
+    assert (y.device, y.requires_grad, y.tolist()) == ("cuda:0", True, [[1.0, 2.5]])
+
+
+def test_devices_do_not_mix(card):
+    x, y = minicnn.ones(2, device="cuda"), minicnn.ones(2)
+    for mix in (lambda: x + y, lambda: y * x, lambda: x + np.ones(2, np.float32)):
+        with pytest.raises(
+            DeviceError, match=r"got arrays on \['c.*; move one with \.to\(device\)"
+        ):
+            mix()
+    card.machine.cards = 2
+    with pytest.raises(DeviceError, match=r"\['cuda:0', 'cuda:1'\]"):
+        x * minicnn.ones(2, device="cuda:1")
+
+
+def test_only_leaves_move(card):
+    with pytest.raises(ArgumentError, match="only leaves move between devices"):
+        (minicnn.ones(2, requires_grad=True) * 2).cuda()

@@ -32,7 +32,7 @@ def cupy() -> Any:
 
 
 def _cannot_import(error: Exception) -> str:
-    if several := _several():
+    if several := conflict():
         return f"cuda: CuPy cannot be imported ({error}): {several}"
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
         return f"cuda needs CuPy, which is not installed: {INSTALL}"
@@ -54,13 +54,13 @@ def installed() -> dict[str, str]:
     return found
 
 
-def _several() -> str:
+def conflict() -> str:
     """Say what to do about more than one package of CuPy, if there are."""
     names = list(installed())
     if len(names) < 2:
         return ""
     return (
-        f"{' and '.join(names)} are both installed and overwrite each other; "
+        f"{' and '.join(names)} overwrite each other; "
         f"pip uninstall {' '.join(names)}, then install one: {INSTALL}"
     )
 
@@ -101,7 +101,7 @@ def _without_devices(error: Exception) -> str:
             f"driver ({DRIVERS}), or the CuPy that fits: pip uninstall {' '.join(installed())}, "
             f"then pip install 'minicnn[cuda{driver.partition('.')[0]}]'"
         )
-    several = _several()
+    several = conflict()
     return f"the cards cannot be used: {error}" + (f"; {several}" if several else "")
 
 

@@ -20,6 +20,7 @@ def add_parser(commands: Any) -> None:
         default="test",
         help="which images (default test)",
     )
+    parser.add_argument("--device", help="cpu or cuda (default: where it was trained)")
     parser.set_defaults(run=run)
 
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     """Print loss and accuracy, in all and by class."""
     from minicnn.train.run import Run
 
-    training = Run.open(options.folder)
+    training = Run.open(options.folder, **({"device": options.device} if options.device else {}))
     training.load_weights()
     totals = (
         training.test()

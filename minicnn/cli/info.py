@@ -10,7 +10,10 @@ from typing import Any
 
 import minicnn
 from minicnn.bench.machine import MISSING, blas, llvm, processor, version
-from minicnn_kernels import tuning
+from minicnn.cuda import mem_get_info
+from minicnn.errors import DeviceError
+from minicnn_kernels import cards, tuning
+from minicnn_kernels.cuda.memory import size
 from minicnn_kernels.registry import can_compile, preferred
 
 PACKAGES = (
@@ -47,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         "kernels": kernels(),
         "algorithms": algorithms(),
         "BLAS": blas(),
-        "cuda": cuda(),
+        **cuda(),
     }
     for name, value in facts.items():
         print(f"{name:<14}{value}")
@@ -78,14 +81,27 @@ def algorithms() -> str:
     return text
 
 
-def cuda() -> str:
-    """Return the first card's name, or what is missing."""
-    from minicnn.errors import DeviceError
-    from minicnn_kernels.arrays import to_device
-
+def cuda() -> dict[str, str]:
+    """Return the facts about cards: CuPy, what it needs, each card, or what is missing."""
+    packages = ", ".join(f"{name} {number}" for name, number in cards.installed().items())
+    packages = packages or f"{MISSING} (not needed without a card)"
+    facts = {"CuPy": "; ".join(filter(None, [packages, cards.conflict()]))}
     try:
-        import numpy as np
-
-        return f"{to_device(np.zeros(1), 'cuda').device}"
+        cards.cupy()
+        driver = cards.driver_version()
+        facts["NVRTC"] = cards.nvrtc_version() or f"{MISSING}; {cards.INSTALL}"
+        facts["driver"] = f"for CUDA {driver}" if driver else MISSING
+        for number in range(cards.count()):
+            facts[f"cuda:{number}"] = describe(number)
     except DeviceError as error:
-        return f"not available: {error}"
+        facts["cuda"] = f"not available: {error}"
+    return facts
+
+
+def describe(number: int) -> str:
+    """Return what a card is."""
+    card, (free, total) = cards.card(number), mem_get_info(number)
+    return (
+        f"{card.name}, compute capability {'.'.join(map(str, card.capability))}, "
+        f"{card.processors} processors, {size(total)} ({size(free)} free)"
+    )

@@ -32,6 +32,7 @@ def add_parser(commands: Any) -> None:
         "--test-image", type=int, action="append", metavar="N", help="test image number N (repeat)"
     )
     parser.add_argument("--top", type=int, default=3, help="how many answers to show (default 3)")
+    parser.add_argument("--device", help="cpu or cuda (default: where it was trained)")
     parser.set_defaults(run=run)
 
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name a picture file, or a test image with --test-image N")
     if options.top < 1:
         raise UsageError(f"--top must be at least 1, got {options.top}")
-    training = Run.open(options.folder)
+    training = Run.open(options.folder, **({"device": options.device} if options.device else {}))
     training.load_weights()
     asked = [(path, read_picture(path, training.test_data)) for path in options.pictures]
     for number in numbers:
@@ -64,9 +65,10 @@ def probabilities(model: Any, image: Array) -> Array:
     """Return the network's probability of each class for one image (C, H, W)."""
     import minicnn
 
+    device = next(iter(model.parameters())).device
     with minicnn.no_grad():
-        logits = model.eval()(minicnn.tensor(image[np.newaxis]))
-        result: Array = minicnn.softmax(logits, 1).numpy()[0]
+        logits = model.eval()(minicnn.tensor(image[np.newaxis], device=device))
+        result: Array = minicnn.softmax(logits, 1).cpu().numpy()[0]
     return result
 
 

@@ -60,7 +60,13 @@ def add_parser(commands: Any) -> None:
         "--no-augment", action="store_true", help="do not move, turn and scale training images"
     )
     parser.add_argument("--seed", type=int, help="fixes everything random (default 0)")
-    parser.add_argument("--device", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--device", help="cpu (default), cuda or cuda:1; with --resume another one than before"
+    )
+    parser.add_argument(
+        "--capture", action=argparse.BooleanOptionalAction,
+        help="replay steps on a card as one graph (default: where that is possible)",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="the run folder (default runs/MODEL)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     parser.add_argument("--quiet", action="store_true", help="print the result only")
@@ -120,6 +126,7 @@ def _started(options: argparse.Namespace) -> Any:
         "augment": False if options.no_augment else None,
         "seed": options.seed,
         "device": options.device,
+        "capture": options.capture,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     return Run.start(recipe_for(options.model, **given), options.out)
@@ -141,7 +148,8 @@ def _resumed(options: argparse.Namespace) -> Any:
     """Open an interrupted run."""
     from minicnn.train.run import Run
 
-    beside = ("command", "run", "resume", "quiet")
+    changes = {"device": options.device, "capture": options.capture}
+    beside = ("command", "run", "resume", "quiet", *changes)
     given = [
         name
         for name, value in vars(options).items()
@@ -151,7 +159,8 @@ def _resumed(options: argparse.Namespace) -> Any:
         raise UsageError(
             f"--resume goes on with the run's own settings; leave out {', '.join(given)}"
         )
-    training = Run.open(options.resume)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    training = Run.open(options.resume, **changes)
     training.resume()
     return training
 

@@ -9,7 +9,7 @@ functions is called.
 
 from __future__ import annotations
 
-from minicnn.cuda.capture import CapturedStep, capture
+from minicnn.cuda.graphs import CapturedStep, capture
 from minicnn.errors import DeviceError
 from minicnn_kernels import cards
 from minicnn_kernels.cuda import memory

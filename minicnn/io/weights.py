@@ -21,7 +21,7 @@ from minicnn.errors import ArgumentError, DTypeError
 from minicnn.io.files import StrPath, atomic_write, opened
 from minicnn.io.pytorch import ADVICE, from_bfloat16, named_arrays, read_torch
 from minicnn.tensor import Tensor
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, is_on_card, to_device
 
 DTYPES = {  # in a header, and in NumPy
     "F16": "float16", "F32": "float32", "F64": "float64", "BOOL": "bool",
@@ -206,7 +206,8 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_array(name: str, value: Tensor | Array) -> Array:
-    array = value.detach().numpy() if isinstance(value, Tensor) else value
+    array = value.array if isinstance(value, Tensor) else value
+    array = to_device(array, "cpu") if is_on_card(array) else array
     if not isinstance(array, np.ndarray) or array.dtype.name not in CODES:
         found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(value)
         raise DTypeError(

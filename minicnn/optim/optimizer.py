@@ -390,7 +390,8 @@ def _fitting_array(name: str, value: Any, parameter: Tensor) -> Array:
         raise ShapeError(
             f"load_state_dict: {name} has shape {np.shape(array)}, the parameter {parameter.shape}"
         )
-    copy: Array = to_device(np.array(array, parameter.dtype), parameter.device)
+    host = to_device(array, "cpu") if is_on_card(array) else array
+    copy: Array = to_device(np.array(host, parameter.dtype), parameter.device)
     return copy
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from minicnn import random
 from minicnn.errors import FileFormatError
 from minicnn.io.files import StrPath
@@ -34,7 +32,7 @@ def save_checkpoint(
     plain: dict[str, dict[str, Any]] = {}
     for number, values in state["state"].items():
         for name, value in values.items():
-            if isinstance(value, np.ndarray):
+            if hasattr(value, "dtype"):
                 tensors[f"optimizer.{number}.{name}"] = value
             else:
                 plain.setdefault(str(number), {})[name] = value

@@ -39,6 +39,7 @@ class Recipe:
         lr_decay: Keras's decay of RMSprop, lr / (1 + lr_decay * steps).
         schedule: "cosine", down to 0 in the last epoch, or "constant".
         augment: whether to move, turn and scale the training pictures.
+        capture: whether steps on a card are captured as a graph, where that is possible.
     """
 
     model: str = "lenet5"
@@ -60,6 +61,7 @@ class Recipe:
     augment: bool = True
     seed: int = 0
     device: str = "cpu"
+    capture: bool = True
 
     def build_model(self, dataset: KnownDataset) -> Module:
         """Build the network for the data set's channels and classes.

@@ -42,6 +42,7 @@ class Run:
             augment=recipe.build_augmentation(),
             checkpoint=self.folder / "checkpoint.safetensors",
             on_epoch=self._after_epoch,
+            capture=recipe.capture,
         )
 
     @classmethod
@@ -65,8 +66,11 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: StrPath) -> Run:
+    def open(cls, folder: StrPath, **changes: Any) -> Run:
         """Open an existing run folder and build its untrained model.
+
+        Args:
+            changes: settings that are to be others than when it was started, as `device="cpu"`.
 
         Raises:
             FileFormatError: there is no run, or its config.json is damaged.
@@ -74,7 +78,7 @@ class Run:
         path = Path(folder) / "config.json"
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
-            recipe = Recipe(**settings)
+            recipe = Recipe(**{**settings, **changes})
         except FileNotFoundError:
             raise FileFormatError(
                 f"{str(folder)!r} is no run folder: it has no config.json"
@@ -151,7 +155,8 @@ class Run:
             atomic_write(self.folder / "metrics.csv") as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, fieldnames=list(history[0]))
+            names = dict.fromkeys(name for row in history for name in row)
+            writer = csv.DictWriter(file, fieldnames=list(names))
             writer.writeheader()
             writer.writerows(history)
 

@@ -377,3 +377,12 @@ def test_arrays_come_in_the_order_in_which_they_were_saved(tmp_path):
     save_file({n: np.zeros(2, t) for n, t in zip(names, ("i1", "f8", "f4"), strict=True)},
               tmp_path / "x")  # fmt: skip
     assert list(load_file(tmp_path / "x")) == names
+
+
+def test_arrays_on_a_card_are_written_as_any_others(card, tmp_path):
+    images = NUMBERS.reshape(2, 3, 2, 2).astype("float32")
+    on_card = Tensor(images).to("cuda").requires_grad_()
+    save_file({"a": on_card, "b": on_card.array}, tmp_path / "card.safetensors")
+    save_file({"a": images, "b": images}, tmp_path / "cpu.safetensors")
+    written = (tmp_path / "card.safetensors").read_bytes()
+    assert written == (tmp_path / "cpu.safetensors").read_bytes()

@@ -35,7 +35,7 @@ def test_the_folder_holds_everything(finished):
         "model": "lenet5", "modern": False, "data": "digits", "data_root": None, "epochs": 1,
         "batch_size": 400, "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001,
         "augment": True, "seed": 0, "device": "cpu", "size": 32, "width": 1.0, "init": None,
-        "patience": None, "lr_decay": 0.0, "schedule": "cosine",
+        "patience": None, "lr_decay": 0.0, "schedule": "cosine", "capture": True,
     }  # fmt: skip
     with open(run.folder / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -153,7 +153,7 @@ def test_patience_keeps_the_best_weights(tmp_path, monkeypatch):
     def planned(loader):
         totals = evaluate(loader)
         loss = next(losses)
-        totals.loss = loss * totals.count
+        totals.restore((loss * totals.count, totals.correct, totals.count))
         if loss == 1.0:
             best.update({k: v.array.copy() for k, v in run.model.state_dict().items()})
         return totals

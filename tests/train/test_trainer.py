@@ -136,8 +136,8 @@ def test_evaluation_changes_nothing_and_records_nothing():
 def test_totals_weigh_batches_by_their_size():
     totals = Totals()
     logits = minicnn.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0]])
-    totals.add(1.0, logits, minicnn.tensor([0, 0, 0]))
-    totals.add(4.0, logits[:1], minicnn.tensor([0]))
+    totals.add(minicnn.tensor(1.0), logits, minicnn.tensor([0, 0, 0]))
+    totals.add(minicnn.tensor(4.0), logits[:1], minicnn.tensor([0]))
     assert totals.mean_loss == pytest.approx(7 / 4)
     assert totals.accuracy == pytest.approx(3 / 4)
     assert Totals(*totals.state()).mean_loss == totals.mean_loss

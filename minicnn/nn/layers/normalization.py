@@ -109,14 +109,15 @@ class _BatchNorm(_RunningNorm):
         """Normalise each channel, add a tensor of x's shape, and rectify, in one pass."""
         self._check_dimensions(x)
         counted = self.training and self.num_batches_tracked is not None
-        batches = self.num_batches_tracked.item() + 1 if counted else 1
-        momentum = 1 / batches if self.momentum is None else self.momentum
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / (self.num_batches_tracked.item() + 1) if counted else 1.0
         y = F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, momentum, self.eps, add=add, relu=relu,
         )  # fmt: skip
         if counted:
-            self.num_batches_tracked.copy_(batches)
+            self.num_batches_tracked.add_(1)  # on a card without a look at it
         return y
 
 

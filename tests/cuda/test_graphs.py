@@ -10,7 +10,7 @@ import pytest
 import minicnn
 from minicnn import random
 from minicnn.cuda import capture
-from minicnn.cuda.capture import MOST_CAPTURES, MOST_GRAPHS, WARM_UP
+from minicnn.cuda.graphs import MOST_CAPTURES, MOST_GRAPHS, WARM_UP
 from minicnn_kernels.cuda import memory, replay
 
 
