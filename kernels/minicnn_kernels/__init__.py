@@ -35,7 +35,7 @@ from minicnn_kernels.reference.recurrent import (
     lstm_step,
     lstm_step_gradients,
 )
-from minicnn_kernels.reference.reductions import largest, product, smallest, total
+from minicnn_kernels.reference.reductions import largest, norm_of_all, product, smallest, total
 from minicnn_kernels.reference.resampling import weighted_sums
 from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.softmax import (
@@ -76,6 +76,7 @@ __all__ = [
     "max_winners",
     "median_winners",
     "no_moments",
+    "norm_of_all",
     "normalize",
     "normalize_gradients",
     "per_channel",

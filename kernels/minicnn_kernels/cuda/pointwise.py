@@ -28,7 +28,7 @@ computed from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import prod
 from operator import mul
 from typing import Any, NamedTuple
@@ -191,44 +191,37 @@ def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
 
     The expressions are of the first member's arrays, and may read them all; for the others those of
     the same name stand in their place.  The arrays of a member are dense and of one shape, and
-    those to be changed laid out in memory alike.
+    those to be changed laid out in memory alike.  Other arrays hold a single value for all members.
     """
     first = members[0]
     targets = [Node("array", first[name].dtype, value=first[name]) for name in nodes]
     program = Program(*targets, *nodes.values())
     names = {id(array): name for name, array in first.items()}
-    read = [names[id(array)] for array in program.arrays]
-    arrays: Any = [
-        [lying_like(member[name], member[read[0]]) for name in read] for member in members
-    ]
-    rows, blocks = table(
-        (x[0].size, pack_of(x[0].size, *x), *(each.data.ptr for each in x)) for x in arrays
+    read = [names.get(id(array)) for array in program.arrays]
+    own, shared = [name for name in read if name], [k for k, name in enumerate(read) if not name]
+    rows, blocks = rows_of_members(
+        [[lying_like(member[name], member[own[0]]) for name in own] for member in members]
     )
     if not blocks.size:
         return
     numbers = np.array([value for value, _ in program.constants], np.float64)
-    text = program.text_of_changes(len(nodes))
+    text = program.text_of_changes(len(nodes), shared)
     data = replay.numbers(np.concatenate([numbers.view(np.int64), rows.ravel(), blocks]), text)
-    arguments = data, np.int32(len(members))
+    arguments = data, np.int32(len(members)), *(program.arrays[k] for k in shared)
     launch_text(text, "change", (blocks.size,), (THREADS,), arguments, options=EXACT)
 
 
-def table(members: Iterable[tuple[int, ...]]) -> tuple[Array, Array]:
-    """Return a row for each member, and the member that each block of threads works on.
+def rows_of_members(members: Sequence[Sequence[Any]]) -> tuple[Array, Array]:
+    """Return a row for each member, arrays of one size, and for each block which member is its own.
 
-    Args:
-        members: (size, values that are read at once, addresses of the arrays) of each.
-
-    A row is (first block, size, values that are read at once, addresses).
-
-    >>> rows, blocks = table([(3, 1, 512), (2**14 + 4, 4, 1024)])
-    >>> rows.tolist(), blocks.tolist()
-    ([[0, 3, 1, 512], [1, 16388, 4, 1024]], [0, 1, 1])
+    A row is (first block, size, values that can be read at once, addresses of the arrays).
     """
-    given = np.array(list(members), np.int64)
-    counts = -(-given[:, 0] // CHUNK)
-    rows = np.column_stack([counts.cumsum() - counts, given])
-    return rows, np.repeat(np.arange(len(given)), counts)
+    sizes = np.array([arrays[0].size for arrays in members])
+    packs = [pack_of(arrays[0].size, *arrays) for arrays in members]
+    addresses = [[array.data.ptr for array in arrays] for arrays in members]
+    blocks = -(-sizes // CHUNK)
+    rows = np.column_stack([blocks.cumsum() - blocks, sizes, packs, addresses])
+    return rows, np.repeat(np.arange(len(members)), blocks)
 
 
 # --- the text of a kernel -------------------------------------------------------------------------
@@ -260,6 +253,7 @@ CHANGE = """
 template <int n>
 __device__ void change_part(long long begin, long long end, const double* numbers, {declared}) {{
     {numbers}
+    {single}
     for (long long i = begin + n * threadIdx.x; i < end; i += n * 256) {{
         {loads}
         {results}
@@ -273,7 +267,7 @@ __device__ void change_part(long long begin, long long end, const double* number
 }}
 
 extern "C" __global__ void __launch_bounds__(256)
-change(const double* numbers, int members) {{
+change({parameters}) {{
     const long long* rows = reinterpret_cast<const long long*>(numbers + {n_numbers});
     const long long* member_of_block = rows + members * {row};
     const long long* row = rows + member_of_block[blockIdx.x] * {row};
@@ -351,28 +345,37 @@ class Program(Steps):
         }
         return filled(FORMULA.strip(), parts)
 
-    def text_of_changes(self, changed: int) -> str:
-        """Return the kernel that changes the first arrays, for several members."""
+    def text_of_changes(self, changed: int, shared: Sequence[int] = ()) -> str:
+        """Return the kernel that changes the first arrays of several members.
+
+        `shared` are the arrays of one value that all members read.
+        """
         arrays, written = range(len(self.arrays)), range(changed)
+        own = [k for k in arrays if k not in shared]
         types = [_type(x.dtype) for x in self.arrays]
         pointers = [f"{'' if k in written else 'const '}{types[k]}*" for k in arrays]
+        place = {k: f"reinterpret_cast<{pointers[k]}>(row[{3 + i}])" for i, k in enumerate(own)}
         parts = {
+            "parameters": ", ".join(
+                ["const double* numbers", "int members", *(f"{pointers[k]} x{k}" for k in shared)]
+            ),
             "declared": ", ".join(f"{pointers[k]} x{k}" for k in arrays),
             "numbers": [
                 f"const {_type(dtype)} c{k} = numbers[{k}];"
                 for k, (_, dtype) in enumerate(self.constants)
             ],
-            "loads": [f"const auto loaded{k} = load<n>(x{k} + i);" for k in arrays],
+            "single": [f"const {types[k]} v{k} = *x{k};" for k in shared],
+            "loads": [f"const auto loaded{k} = load<n>(x{k} + i);" for k in own],
             "results": [f"Pack<{types[k]}, n> result{k};" for k in written],
-            "values": [f"const {types[k]} v{k} = loaded{k}.values[k];" for k in arrays],
+            "values": [f"const {types[k]} v{k} = loaded{k}.values[k];" for k in own],
             "steps": self.statements,
             "changes": [f"result{k}.values[k] = {self.results[changed + k]};" for k in written],
             "stores": [f"store(x{k} + i, result{k});" for k in written],
             "n_numbers": len(self.constants),
-            "row": 3 + len(arrays),
+            "row": 3 + len(own),
             "chunk": CHUNK,
             "pack": PACK,
-            "given": ", ".join(f"reinterpret_cast<{pointers[k]}>(row[{3 + k}])" for k in arrays),
+            "given": ", ".join(place.get(k, f"x{k}") for k in arrays),
         }
         return filled(CHANGE.strip(), parts)
 

@@ -13,9 +13,11 @@ total = Kernel("total")
 product = Kernel("product")
 largest = Kernel("largest")
 smallest = Kernel("smallest")
+norm_of_all = Kernel("norm_of_all")
 
 Axes = tuple[int, ...]
 BOTH = ("cpu", "cuda")
+FLOATS = (np.float32, np.float64)
 
 
 def _cost(x: Array, *, axes: Axes) -> float:
@@ -79,3 +81,26 @@ def total_by_numpy(x: Array, *, axes: Axes) -> Array:
     rows = in_memory.reshape(-1, length) @ np.ones(length, x.dtype)
     partial = rows.reshape(*in_memory.shape[:-1], 1).transpose(np.argsort(order))
     return np.asarray(np.sum(partial, axis=axes, keepdims=True))
+
+
+# --- of several arrays ----------------------------------------------------------------------------
+
+
+def _norm_cost(*arrays: Array, order: float) -> float:
+    return sum(array.size for array in arrays)
+
+
+def _norm_on_card_serves(*arrays: Array, order: float) -> bool:
+    return order > 0 and len({x.dtype for x in arrays}) == 1 and arrays[0].dtype in FLOATS
+
+
+@norm_of_all.algorithm("numpy", devices=BOTH, cost=_norm_cost)
+def norm_of_all_by_numpy(*arrays: Array, order: float) -> Any:
+    """y = (sum_i |x[i]|^order)^(1 / order) over the values of all arrays."""
+    return np.linalg.norm(np.stack([np.linalg.norm(x.ravel(), order) for x in arrays]), order)
+
+
+norm_of_all.compiled(
+    "two_launches", "norm.norm_of_all", "the same of all arrays at once, in a fixed order.",
+    device="cuda", cost=lambda *arrays, order: 0, serves=_norm_on_card_serves,
+)  # fmt: skip

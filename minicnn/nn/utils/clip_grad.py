@@ -5,13 +5,17 @@ Paper: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
-from minicnn.backprop import no_grad
 from minicnn.errors import GradientError
 from minicnn.tensor import Tensor
+from minicnn_kernels import norm_of_all
+from minicnn_kernels.one_pass import in_one_pass
+from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
 
 
 def clip_grad_norm_(
@@ -46,33 +50,59 @@ def get_total_norm(
         GradientError: the norm is Inf or NaN and error_if_nonfinite is set.
     """
     order = float(norm_type)
-    arrays = [tensor.array.ravel() for tensor in _as_list(tensors) if tensor.array.size]
-    norms = np.array([np.linalg.norm(array, order) for array in arrays] or [np.float32(0)])
-    total = np.linalg.norm(norms, order)
+    arrays = [tensor.array for tensor in _as_list(tensors) if tensor.array.size]
+    total = norm_of_all(*arrays, order=order) if arrays else np.zeros((), np.float32)
     if error_if_nonfinite and not np.isfinite(total):
         raise GradientError(
             f"get_total_norm: the norm of order {order} is {total}; find out where it comes from "
             f"with minicnn.detect_anomaly(), or set error_if_nonfinite=False"
         )
-    return Tensor(np.asarray(total))
+    return Tensor(total)
 
 
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor
 ) -> None:
     """Scale all gradients by min(1, max_norm / (total_norm + 1e-6)), in place."""
-    scale = np.minimum(float(max_norm) / (total_norm.array + 1e-6), 1)
-    with no_grad():
-        for gradient in _gradients(_as_list(parameters)):
-            gradient.copy_(gradient * scale.astype(gradient.dtype))
+    scale = _scale(total_norm.array, float(max_norm))
+
+    def change(dw: Any) -> None:
+        dw *= scale.astype(dw.dtype, copy=False)
+
+    _change_all(_gradients(_as_list(parameters)), change)
+
+
+@in_one_pass
+def _scale(total: Any, max_norm: float) -> Any:
+    return np.minimum(max_norm / (total + 1e-6), 1)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Move every value of the gradients into [-clip_value, clip_value], in place."""
     limit = float(clip_value)
-    with no_grad():
-        for gradient in _gradients(_as_list(parameters)):
-            gradient.copy_(np.clip(gradient.array, -limit, limit))
+
+    def change(dw: Any) -> None:
+        np.maximum(dw, -limit, out=dw)
+        np.minimum(dw, limit, out=dw)
+
+    _change_all(_gradients(_as_list(parameters)), change)
+
+
+def _change_all(gradients: list[Tensor], change: Callable[[Any], None]) -> None:
+    """Change gradients in place, all of them in one pass where that is possible."""
+    alike: defaultdict[Any, list[Tensor]] = defaultdict(list)
+    for gradient in sorted(gradients, key=lambda gradient: -gradient.array.size):
+        alike[gradient.dtype].append(gradient)
+        gradient.version[0] += 1
+    for members in alike.values():
+        arrays = [gradient.array for gradient in members]
+        if can_change_in_one_pass(*([array] for array in arrays)):
+            for lazy in changes_in_one_pass(*({"dw": array} for array in arrays)):
+                change(lazy["dw"])
+            continue
+        with np.errstate(all="ignore"):  # Inf and NaN are values here
+            for array in arrays:
+                change(array)
 
 
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minicnn_kernels.arrays import address_of
 from minicnn_kernels.cuda import pointwise, replay
-from minicnn_kernels.cuda.pointwise import CHUNK, Program, change, table, walk_of
+from minicnn_kernels.cuda.pointwise import CHUNK, Program, change, rows_of_members, walk_of
 from minicnn_kernels.expression import FUNCTIONS, STEPS, Node
 from minicnn_kernels.one_pass import in_one_pass
 from minicnn_kernels.pointwise import Lazy, changes_in_one_pass, record_from
@@ -239,14 +239,16 @@ def test_a_change_is_made_to_every_member_in_one_launch(card):
         np.testing.assert_array_equal(found["z"].get(), member["z"])
 
 
-def test_each_value_belongs_to_one_block():
+def test_each_value_belongs_to_one_block(card):
     sizes = [5, CHUNK, 1, CHUNK + 1, 0, 3 * CHUNK]
-    rows, blocks = table([(size, 4, 16 * k) for k, size in enumerate(sizes)])
+    rows, blocks = rows_of_members([[card.array(np.zeros(size, np.float32))] for size in sizes])
     seen = [np.zeros(size, int) for size in sizes]
     for block, member in enumerate(blocks):
         start = (block - rows[member, 0]) * CHUNK
         seen[member][start : start + CHUNK] += 1
     assert all((counts == 1).all() for counts in seen)
+    assert rows[:, 1].tolist() == sizes
+    assert set(rows[[0, 2, 3], 2]) == {1}
 
 
 def test_numbers_of_a_change_are_computed_again_before_a_replay(card):

@@ -101,3 +101,26 @@ def test_a_norm_that_is_no_number(value):
         clip_grad_norm_([parameter], 1.0, error_if_nonfinite=True)
     assert parameter.grad.array[0] == 1
     assert not math.isfinite(clip_grad_norm_([parameter], 1.0).item())
+
+
+def test_on_a_card_nothing_is_waited_for(card):
+    draw = np.random.default_rng(0)
+    arrays = [draw.standard_normal(shape).astype(np.float32) for shape in ((3,), (4, 5), (2, 3, 2))]
+    here = [Tensor(array.copy(), requires_grad=True) for array in arrays]
+    there = [Tensor(card.array(array), requires_grad=True) for array in arrays]
+    for ours, put in ((here, np.array), (there, card.array)):
+        for p, array in zip(ours, arrays, strict=True):
+            p.grad = Tensor(put(array))
+    expected = clip_grad_norm_(here, 1.5)
+    with card.no_copies():
+        total = clip_grad_norm_(there, 1.5)
+        assert sum(card.seen("launch").values()) == 4
+    clip_grad_value_(here, 0.3)
+    clip_grad_value_(there, 0.3)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    for p, q in zip(there, here, strict=True):
+        np.testing.assert_allclose(p.grad.array.get(), q.grad.array, rtol=1e-6)
+        assert p.grad.version[0] == q.grad.version[0] == 2
+    there[1].grad = Tensor(card.array(np.full((4, 5), np.nan, np.float32)))
+    with pytest.raises(GradientError, match="is nan"):
+        clip_grad_norm_(there, 1.0, error_if_nonfinite=True)
