@@ -5,21 +5,10 @@
 // group is a column; in group normalisation a piece is an image, and a group some columns.  A block
 // goes over a chunk of rows of some columns; what the chunks have found is put together by another
 // kernel, in the order of the chunks, so that sums come out the same every time.
-#include "pack.cuh"
-
-const int THREADS = 256;
-const int WARPS = THREADS / 32;
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
+#include "columns.cuh"
+#include "team.cuh"
 
 const int ROWS = 64;  // of a thread, which are added up around the same center
-const int AHEAD = 4;  // rows that a thread reads at once
-
-struct Columns {
-    int pieces, rows, columns;
-    int group, weight;  // neighbouring columns that share their moments, and their weight
-    int chunk, chunks;  // rows of a chunk, and chunks of a piece
-    int lanes, tiles;   // threads beside each other in a block, and blocks beside each other
-};
 
 // --- moments -------------------------------------------------------------------------------------
 
@@ -53,59 +42,12 @@ __device__ inline Moments of_warp(Moments m) {
     return m;
 }
 
-__device__ inline float of_warp(float sum) {
-    for (int half = 16; half > 0; half /= 2) sum += __shfl_down_sync(0xffffffff, sum, half);
-    return sum;
-}
-
-// --- places --------------------------------------------------------------------------------------
-
-// What a thread goes over: rows from `begin` in steps, of N columns; none if it is `outside`.
-struct Part {
-    int piece, chunk, column, begin, end, step;
-    bool outside;
-};
-
-template <int N>
-__device__ Part part_of(const Columns& in) {
-    Part part;
-    int block = blockIdx.x / in.tiles, tile = blockIdx.x % in.tiles;
-    part.chunk = block % in.chunks;
-    part.piece = block / in.chunks;
-    part.column = (tile * in.lanes + threadIdx.x % in.lanes) * N;
-    part.outside = part.column >= in.columns;
-    part.step = THREADS / in.lanes;
-    part.begin = part.chunk * in.chunk + threadIdx.x / in.lanes;
-    part.end = part.outside ? 0 : min((part.chunk + 1) * in.chunk, in.rows);
-    return part;
-}
-
-__device__ inline int offset_of(const Columns& in, const Part& part, int row) {
-    return (part.piece * in.rows + row) * in.columns + part.column;
-}
-
-// Read N columns of the next COUNT rows of a thread, all on their way at once; where there are no more
-// rows, the last again.
-template <int COUNT, int N, typename T>
-__device__ void read_rows(const T* __restrict__ x, const Columns& in, const Part& part, int row,
-                          float (&values)[COUNT][N]) {
-#pragma unroll
-    for (int k = 0; k < COUNT; ++k) {
-        read<N>(x + offset_of(in, part, min(row + k * part.step, part.end - 1)), values[k]);
-    }
-}
-
-// Return where the numbers of a chunk begin, one for each column.
-__device__ inline int of_chunk(const Columns& in, int piece, int chunk) {
-    return (piece * in.chunks + chunk) * in.columns;
-}
+// --- forward -------------------------------------------------------------------------------------
 
 // Return which of a piece's groups a column belongs to, counted over all pieces.
 __device__ inline int group_of(const Columns& in, int piece, int column) {
     return piece * (in.columns / in.group) + column / in.group;
 }
-
-// --- forward -------------------------------------------------------------------------------------
 
 // The result is (x - center) * scale + shift, rounded the same wherever it is computed.
 struct Numbers {
@@ -247,7 +189,6 @@ template <int N, typename T, typename W>
 __device__ void products(const T* __restrict__ dy, const T* __restrict__ x, const W* __restrict__ gamma, const W* __restrict__ beta, const T* __restrict__ y,
                          const double* __restrict__ mean, const double* __restrict__ var, float* __restrict__ found, T* __restrict__ dadd, float eps,
                          int told_by, const Columns& in) {
-    __shared__ float sums[2 * N][THREADS];
     Part part = part_of<N>(in);
     float by_1[N] = {}, by_x[N] = {};
     if (!part.outside) {
@@ -280,23 +221,7 @@ __device__ void products(const T* __restrict__ dy, const T* __restrict__ x, cons
             }
         }
     }
-    for (int i = 0; i < N; ++i) {
-        sums[i][threadIdx.x] = by_1[i];
-        sums[N + i][threadIdx.x] = by_x[i];
-    }
-    for (int half = THREADS / 2; half >= in.lanes; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            for (int i = 0; i < 2 * N; ++i) sums[i][threadIdx.x] += sums[i][threadIdx.x + half];
-        }
-    }
-    if (threadIdx.x >= in.lanes || part.outside) return;
-    int place = of_chunk(in, part.piece, part.chunk) + part.column;
-    int all = in.pieces * in.chunks * in.columns;
-    for (int i = 0; i < N; ++i) {
-        found[place + i] = sums[i][threadIdx.x];
-        found[place + i + all] = sums[N + i][threadIdx.x];
-    }
+    write_sums(by_1, by_x, found, in, part);
 }
 
 // Write slope and offset of each group, and dgamma and dbeta of each column, a warp for each, of

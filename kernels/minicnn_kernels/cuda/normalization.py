@@ -6,8 +6,9 @@ x is seen as it lies in memory, as one of two kinds:
   their channels last; a weight belongs to a column, or to all;
 * rows (P, L): a group is a row, and each place in it has a weight, as in layer normalisation.
 
-Arrays that lie otherwise are copied.  Three kernels each way: moments of chunks, moments of groups,
-result; sums of chunks, terms of groups with dgamma and dbeta, dx.  See normalization.cu.
+Arrays that lie otherwise are copied.  Columns take three kernels each way: moments of chunks,
+moments of groups, result; sums of chunks, terms of groups with dgamma and dbeta, dx.  A row is
+computed by a warp or by a block at once.  See normalization.cu and row_normalization.cu.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from minicnn_kernels.cuda.packs import PACK, SUFFIX, pack_of
 Axes = tuple[int, ...]
 
 FILE = "normalization.cu"
+OF_ROWS = "row_normalization.cu"
 THREADS, WARP = 256, 32
 LANES = 64  # threads beside each other, at most
 LEAST = 8  # rows of a thread that are worth a chunk
 BLOCKS = 512  # that fill a card
+LONG = 1024  # values of a row that are worth a block
 
 COLUMNS = np.dtype([(name, np.int32) for name in (
     "pieces", "rows", "columns", "group", "weight", "chunk", "chunks", "lanes", "tiles",
@@ -90,13 +93,17 @@ def matrices_of(x: Array, gamma: Array, axes: Axes) -> Matrices:
     return found
 
 
-def serves(x: Array, gamma: Array, axes: Axes) -> bool:
-    """Say whether x forms matrices, of values that the kernels take, counted in 31 bits."""
+def serves(x: Array, gamma: Array, axes: Axes, plain: bool) -> bool:
+    """Say whether x forms matrices, of values that the kernels take, counted in 31 bits.
+
+    Args:
+        plain: whether nothing is added, nor rectified, which rows know nothing of.
+    """
     types = x.dtype.name, gamma.dtype.name
     if types not in TYPES or not 0 < x.size < 2**31:
         return False
     found = matrices(x.shape, best_order(x.shape, gamma.shape, axes), gamma.shape, axes)
-    return found is not None and found.group > 0
+    return found is not None and (found.group > 0 or plain)
 
 
 def best_order(shape: Axes, weights: Axes, axes: Axes) -> Axes:
@@ -191,6 +198,8 @@ def normalize(
     """Return gamma * (x - mean) / sqrt(var + eps) + beta + add; write mean and var."""
     seen = matrices_of(x, gamma, axes)
     x = seen.see(x)
+    if not seen.group:
+        return normalize_rows(x, seen, gamma, beta, mean, var, eps, centered)
     chosen = plan(seen, pack_of(seen.columns, x))
     found = np.empty(3 * chosen.found, np.float32, like=x)
     launch(
@@ -243,6 +252,8 @@ def normalize_gradients(
     """Return dx, dgamma, dbeta and dadd of `normalize`, which has filled mean and var."""
     seen = matrices_of(x, gamma, axes)
     x, dy = seen.see(x), seen.see(dy)
+    if not seen.group:
+        return *gradients_of_rows(dy, x, seen, gamma, mean, var, eps, centered), None
     dx, dadd, told_by = np.empty_like(x), None, NOBODY if y is None else FROM_X
     read = [x, dy, dx]
     if y is not None and beta is None:
@@ -276,3 +287,53 @@ def normalize_gradients(
         dgamma, dbeta = dgamma.sum(), dbeta.sum()
     dgamma, dbeta = (seen.back(v.reshape(seen.weights)) for v in (dgamma, dbeta))
     return seen.back(dx), dgamma, dbeta, None if dadd is None else seen.back(dadd)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def normalize_rows(
+    x: Array, seen: Matrices, gamma: Array, beta: Array, mean: Array, var: Array, eps: float,
+    centered: bool,
+) -> Array:  # fmt: skip
+    """Return the result for rows; write mean and var."""
+    y = np.empty_like(x)
+    weight, shift = seen.weight(gamma), seen.weight(beta)
+    pack = pack_of(seen.columns, x, y, weight, shift)
+    variant = f"{SUFFIX[x.dtype.name]}_{SUFFIX[gamma.dtype.name]}_{pack}"
+    over_rows(f"normalize_rows_{variant}", seen, eps, centered, x, weight, shift, y, mean, var)
+    return seen.back(y)
+
+
+def gradients_of_rows(
+    dy: Array, x: Array, seen: Matrices, gamma: Array, mean: Array, var: Array, eps: float,
+    centered: bool,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return dx, dgamma and dbeta for rows."""
+    dx, weight = np.empty_like(x), seen.weight(gamma)
+    pack = pack_of(seen.columns, x, dy, dx, weight)
+    variant = f"{SUFFIX[x.dtype.name]}_{SUFFIX[gamma.dtype.name]}_{pack}"
+    over_rows(f"row_gradients_{variant}", seen, eps, centered, dy, x, weight, mean, var, dx)
+    down = seen._replace(pieces=1, rows=seen.pieces, group=1)
+    chosen = plan(down, pack)
+    found = np.empty(2 * chosen.found, np.float32, like=x)
+    launch(
+        OF_ROWS, f"row_products_{SUFFIX[x.dtype.name]}_{pack}", (chosen.blocks,), (THREADS,),
+        (dy, x, mean, var, found, np.float32(eps), chosen.columns),
+    )  # fmt: skip
+    dgamma, dbeta = np.empty((2, *seen.weights), gamma.dtype, like=x)
+    launch(
+        OF_ROWS, f"finish_rows_{SUFFIX[gamma.dtype.name]}", blocks_of_warps(seen.columns),
+        (THREADS,), (found, dgamma, dbeta, np.int32(seen.columns), chosen.columns["chunks"][()]),
+    )  # fmt: skip
+    return seen.back(dx), seen.back(dgamma), seen.back(dbeta)
+
+
+def over_rows(name: str, seen: Matrices, eps: float, centered: bool, *arrays: Array) -> None:
+    """Launch a kernel of which a warp, or for long rows a block, has a row."""
+    lanes = THREADS if seen.columns > LONG else WARP
+    launch(
+        OF_ROWS, f"{name}_{lanes}", (-(-seen.pieces * lanes // THREADS),), (THREADS,),
+        (*arrays, np.float32(eps), np.int32(centered), np.int32(seen.pieces),
+         np.int32(seen.columns)),
+    )  # fmt: skip

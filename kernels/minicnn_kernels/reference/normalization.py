@@ -78,24 +78,31 @@ def _card_cost(*arrays: Array, **settings: Any) -> float:
 
 
 def _card_serves(
-    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, *others: Array,
-    axes: Axes = (), **settings: Any,
+    x: Array, gamma: Array, beta: Array, add: Array | None, *moments: Array,
+    axes: Axes, relu: bool = False, **settings: Any,
 ) -> bool:  # fmt: skip
-    axes = axes or tuple(i for i, n in enumerate(mean.shape) if n == 1)
-    return _on_card(x, gamma, axes)
+    return _on_card(x, gamma, axes, plain=add is None and not relu)
 
 
 def _card_gradients_serve(
-    dy: Array, x: Array, gamma: Array, *others: Array | None, axes: Axes, **settings: Any
-) -> bool:
-    return _on_card(x, gamma, axes)
+    dy: Array, x: Array, gamma: Array, beta: Array | None, y: Array | None, *moments: Array,
+    axes: Axes, **settings: Any,
+) -> bool:  # fmt: skip
+    return _on_card(x, gamma, axes, plain=y is None)
 
 
-def _on_card(x: Array, gamma: Array, axes: Axes) -> bool:
-    """Say whether the kernels for cards see x as matrices, of values that they take."""
+def _rescale_serves_on_card(
+    x: Array, gamma: Array, beta: Array, add: Array | None, mean: Array, *others: Array,
+    **settings: Any,
+) -> bool:  # fmt: skip
+    return _on_card(x, gamma, tuple(i for i, n in enumerate(mean.shape) if n == 1), plain=False)
+
+
+def _on_card(x: Array, gamma: Array, axes: Axes, plain: bool) -> bool:
+    """Say whether the kernels for cards take this; they are loaded where there is a card."""
     from minicnn_kernels.cuda.normalization import serves
 
-    return serves(x, gamma, axes)
+    return serves(x, gamma, axes, plain)
 
 
 for _kernel, _serves, _serves_on_card, _formula in (
@@ -103,7 +110,7 @@ for _kernel, _serves, _serves_on_card, _formula in (
      "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in two passes."),
     (normalize_gradients, _gradients_serve, _card_gradients_serve,
      "Return dx, dgamma, dbeta and dadd of `normalize` in two passes."),
-    (rescale, _compiled_serves, _card_serves,
+    (rescale, _compiled_serves, _rescale_serves_on_card,
      "Return gamma * (x - mean) / sqrt(var + eps) + beta + add in one pass."),
 ):  # fmt: skip
     _kernel.compiled(

@@ -15,6 +15,10 @@ LAYOUTS = {"images first": (0, 1, 2, 3), "channels last": (0, 2, 3, 1)}
 GROUPS = {  # axes, shape of gamma
     "batch": ((0, 2, 3), lambda n, c, h, w: (1, c, 1, 1)),
     "instance": ((2, 3), lambda n, c, h, w: (1, c, 1, 1)),
+    "image": ((1, 2, 3), lambda n, c, h, w: (1, c, 1, 1)),
+    "layer": ((1, 2, 3), lambda n, c, h, w: (1, c, h, w)),
+    "last": ((3,), lambda n, c, h, w: (1, 1, 1, w)),
+    "channels": ((1,), lambda n, c, h, w: (1, c, 1, 1)),
     "unweighted": ((1, 2, 3), lambda n, c, h, w: (1, 1, 1, 1)),
     "batch, unweighted": ((0, 2, 3), lambda n, c, h, w: (1, 1, 1, 1)),
 }
@@ -106,6 +110,22 @@ def test_many_chunks_and_other_numbers_of_sides(card, rng, monkeypatch, shape):
     weights = (1, shape[1], *[1] * (len(shape) - 2))
     gamma, beta = rng.normal(size=(2, *weights)).astype(np.float32)
     compare(card, x, dy, gamma, beta, axes=(0, *range(2, len(shape))), eps=1e-5, relu=True)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 20, 14), (2, 3, 19, 19)], ids=str)
+def test_long_rows_have_a_block(card, rng, shape):
+    axes, weights = GROUPS["layer"]
+    x, dy, gamma, beta, _ = drawn(rng, shape, weights(*shape), LAYOUTS["channels last"])
+    compare(card, x + 1000, dy, gamma, beta, axes=axes, eps=1e-5)
+    compare(card, x, dy, gamma, beta, axes=axes, eps=1e-5, centered=False)
+
+
+def test_rows_are_not_rectified(card, rng):
+    x, gamma = card.array(np.ones((3, 4, 5), np.float32)), card.array(np.ones((1, 4, 5), "f4"))
+    arrays = x, gamma, gamma, None, *no_moments(x, (1, 2))
+    for relu, name in ((False, "cuda"), (True, "blocks")):
+        chosen = kernels["normalize"].choose(*arrays, axes=(1, 2), eps=1e-5, relu=relu)
+        assert chosen.name == name
 
 
 @pytest.mark.parametrize("spread", [1e-2, 1.0])
