@@ -14,7 +14,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array, as_channels_first
 from minicnn_kernels.cuda.launch import SHARED_BYTES, launch
-from minicnn_kernels.cuda.layout import channels_last
+from minicnn_kernels.cuda.layout import channels_last, two_sides
 from minicnn_kernels.cuda.packs import PACK, SUFFIX, pack_of
 from minicnn_kernels.cuda.splits import add_parts
 from minicnn_kernels.geometry import Sides, Windows
@@ -229,16 +229,11 @@ def conv_weight(
 def _problem(
     dtype: np.dtype[Any], x_shape: tuple[int, ...], filters: int, windows: Windows, groups: int
 ) -> Problem:
-    missing = 2 - windows.ndim  # an image of one side is one of one row
-
-    def two(numbers: Sides, of_row: int) -> Sides:
-        return (of_row,) * missing + numbers
-
     return Problem(
         SUFFIX[dtype.name], x_shape[0],
-        (*two(windows.image, 1), x_shape[1]), (*two(windows.output, 1), filters),
-        two(windows.kernel, 1), groups, two(windows.stride, 1), two(windows.padding, 0),
-        two(windows.dilation, 1),
+        (*two_sides(windows.image, 1), x_shape[1]), (*two_sides(windows.output, 1), filters),
+        two_sides(windows.kernel, 1), groups, two_sides(windows.stride, 1), two_sides(windows.padding, 0),
+        two_sides(windows.dilation, 1),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minicnn_kernels.arrays import Array, as_channels_last
 from minicnn_kernels.cards import cupy
 from minicnn_kernels.cuda.launch import launch
+from minicnn_kernels.geometry import Sides
 
 THREADS = 256
 TILE = 1024  # values, at most
@@ -35,7 +36,7 @@ def channels_last(x: Array) -> Array:
     if not x.flags.c_contiguous or x.dtype.itemsize not in WIDTHS:
         copied: Array = cupy().ascontiguousarray(images)
         return copied
-    return _transposed(x, x.shape[1], prod(x.shape[2:])).reshape(images.shape)
+    return transposed(x, x.shape[1], prod(x.shape[2:])).reshape(images.shape)
 
 
 def channels_first(x: Array) -> Array:
@@ -46,7 +47,7 @@ def channels_first(x: Array) -> Array:
     if not images.flags.c_contiguous or x.dtype.itemsize not in WIDTHS:
         copied: Array = cupy().ascontiguousarray(x)
         return copied
-    return _transposed(images, prod(x.shape[2:]), x.shape[1]).reshape(x.shape)
+    return transposed(images, prod(x.shape[2:]), x.shape[1]).reshape(x.shape)
 
 
 def plan(matrices: int, rows: int, columns: int) -> Plan:
@@ -71,7 +72,16 @@ def plan(matrices: int, rows: int, columns: int) -> Plan:
     return Plan(matrices * -(-rows // down) * -(-columns // across), down, across, pitch)
 
 
-def _transposed(x: Array, rows: int, columns: int) -> Array:
+def two_sides(numbers: Sides, missing: int) -> Sides:
+    """See an image of one side as one of a single row.
+
+    >>> two_sides((7,), missing=1), two_sides((5, 7), missing=1)
+    ((1, 7), (5, 7))
+    """
+    return (missing,) * (2 - len(numbers)) + numbers
+
+
+def transposed(x: Array, rows: int, columns: int) -> Array:
     """Return x, matrices in reading order, with rows and columns exchanged, as one long array."""
     y: Array = np.empty(x.size, x.dtype, like=x)
     if x.size:
