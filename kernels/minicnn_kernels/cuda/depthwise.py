@@ -232,8 +232,8 @@ def _problem(
     return Problem(
         SUFFIX[dtype.name], x_shape[0],
         (*two_sides(windows.image, 1), x_shape[1]), (*two_sides(windows.output, 1), filters),
-        two_sides(windows.kernel, 1), groups, two_sides(windows.stride, 1), two_sides(windows.padding, 0),
-        two_sides(windows.dilation, 1),
+        two_sides(windows.kernel, 1), groups, two_sides(windows.stride, 1),
+        two_sides(windows.padding, 0), two_sides(windows.dilation, 1),
     )  # fmt: skip
 
 

@@ -578,3 +578,39 @@ for _math in ON_CARDS:
         ),
         serves=lambda x, dy, **settings: _card_serves(x, dy),
     )  # fmt: skip
+
+
+# --- compiled for cards: first layers -------------------------------------------------------------
+#
+# Where pixels have so few channels, implicit GEMM gathers value after value.
+
+
+def _few_channels_cost(products: int) -> float:
+    return 5_000 + products / 50_000
+
+
+def _few_channels_serves(
+    x: Array, other: Array, kernel: Sides, *, stride: Sides, dilation: Sides, groups: int,
+    **settings: Any,
+) -> bool:  # fmt: skip
+    """A row of a filter, and the step to the next window, must not be long: lines are shared."""
+    channels, types = x.shape[1], ("float32", "bfloat16")
+    short = kernel[-1] * channels <= 64 and stride[-1] * channels <= 24 and dilation[-1] == 1
+    few = 1 <= channels <= 4 and groups == 1 and x.ndim <= 4 and x.size > 0 and other.size > 0
+    return few and short and x.dtype == other.dtype and x.dtype.name in types
+
+
+conv.compiled(
+    "few_channels", "few_channels.conv",
+    "y[n,i,j,o] = sum_k line[i*s + a*d - p, j*s*C + k] * w[a,k,o]: lines shared by a block.",
+    device="cuda", extras=("bias", "add", "relu"),
+    cost=lambda x, w, **settings: _few_channels_cost(forward_products(x, w, **settings)),
+    serves=lambda x, w, **settings: _few_channels_serves(x, w, w.shape[2:], **settings),
+)  # fmt: skip
+conv_weight.compiled(
+    "few_channels", "few_channels.conv_weight",
+    "dw[o,a,k] = sum_nij line[i*s + a*d - p, j*s*C + k] * dy[n,i,j,o]: lines shared by a block.",
+    device="cuda",
+    cost=lambda x, dy, **settings: _few_channels_cost(weight_products(x, dy, **settings)),
+    serves=lambda x, dy, *, size, **settings: _few_channels_serves(x, dy, size, **settings),
+)  # fmt: skip

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from convolution_on_card import assert_close, double, operands, take_turns
 
 from minicnn_kernels import kernels
 from minicnn_kernels.cuda import depthwise
@@ -37,29 +38,6 @@ CASES = {
 }
 
 
-def operands(case, rng):
-    """Draw x, w and dy in float32, and return the settings."""
-    images, channels, filters, groups, image, kernel, stride, padding, dilation = case
-    windows = Windows(image, kernel, stride, padding, dilation)
-    shapes = (images, channels, *image), (filters, channels // groups, *kernel)
-    arrays = [
-        rng.standard_normal(shape).astype(np.float32)
-        for shape in (*shapes, (images, filters, *windows.output))
-    ]
-    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return *arrays, settings
-
-
-def double(*arrays):
-    return [a.astype(np.float64) for a in arrays]
-
-
-def assert_close(found, expected, bound=2e-6):
-    found = found.get().astype(np.float64)
-    assert found.shape == expected.shape
-    assert np.linalg.norm(found - expected) <= bound * np.linalg.norm(expected)
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_forward_and_both_gradients(card, rng, case):
     x, w, dy, settings = operands(case, rng)
@@ -84,6 +62,17 @@ def test_each_regular_geometry_has_a_kernel_of_its_own(card, rng):
         depthwise.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
         kernel = f"by_rows_f32_r{per_group}_k{width}_s{step}"
         assert {kernel, f"weight_{kernel}"} <= card.seen("launch").keys()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", ["3x3", "groups of 4 stride 2", "multiplier", "5x5"])
+def test_threads_in_any_order(card, rng, monkeypatch, name, seed):
+    take_turns(monkeypatch, seed)
+    x, w, dy, settings = operands(CASES[name], rng)
+    y = depthwise.conv(card.array(x), card.array(w), **settings)
+    assert_close(y, conv_im2col(*double(x, w), **settings))
+    dw = depthwise.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
+    assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings))
 
 
 @pytest.mark.parametrize("name", ["3x3", "multiplier", "dilated"])

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from test_depthwise import assert_close, double, operands
+from convolution_on_card import assert_close, double, operands, take_turns
 
 from minicnn_kernels import kernels
 from minicnn_kernels.cuda import few_channels
@@ -40,6 +40,17 @@ def test_forward_and_gradient(card, rng, case):
     assert_close(found, y)
     assert_close(found_dw, dw)
     assert np.moveaxis(found, 1, -1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", ["LeNet", "VGG", "odd"])
+def test_threads_in_any_order(card, rng, monkeypatch, name, seed):
+    take_turns(monkeypatch, seed)
+    x, w, dy, settings = operands(CASES[name], rng)
+    y = few_channels.conv(card.array(x), card.array(w), **settings)
+    assert_close(y, conv_im2col(*double(x, w), **settings))
+    dw = few_channels.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
+    assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings))
 
 
 @pytest.mark.parametrize("name", ["LeNet", "ResNet", "odd"])
@@ -80,7 +91,7 @@ def test_parts_of_a_sum_add_up_to_the_same_bits(card, rng, name, monkeypatch):
 
 
 def test_a_pixel_that_no_window_sees_does_not_matter(card, rng):
-    x, w, dy, settings = operands((1, 3, 8, 1, (5, 6), (3, 3), (2, 2), (0, 0), (1, 1)), rng)
+    x, _, dy, settings = operands((1, 3, 8, 1, (5, 6), (3, 3), (2, 2), (0, 0), (1, 1)), rng)
     x[..., -1] = np.nan
     dw = few_channels.conv_weight(card.array(x), card.array(dy), size=(3, 3), **settings)
     assert np.isfinite(dw.get()).all()
