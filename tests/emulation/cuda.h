@@ -15,6 +15,8 @@
 // collectives want all lanes.  It is blind to what two threads do to one place between barriers,
 // unless some order of turns makes the result wrong.
 //
+// A kernel must not have the name of a C function.
+//
 // `mma_tf32` and `mma_bf16` add the exact products in float64 and round once, to float32; a tensor
 // core rounds a little worse.
 #pragma once

@@ -10,13 +10,10 @@ import pytest
 from minicnn_kernels.cuda import launch
 
 FILES = sorted(file.name for file in launch.FOLDER.glob("*.cu"))
-ARCHITECTURES = [
-    pytest.param(architecture, marks=[] if architecture == 90 else pytest.mark.slow_emulation)
-    for architecture in compiled.SHARED
-]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.slow_emulation
+@pytest.mark.parametrize("architecture", compiled.SHARED)
 @pytest.mark.parametrize("file", FILES)
 def test_compiles_within_its_budget(file, architecture):
     codes = compiled.codes(launch.source(file), architecture)
