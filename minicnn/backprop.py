@@ -17,6 +17,7 @@ from minicnn.arguments import owner
 from minicnn.differentiable import Node, grad_enabled
 from minicnn.errors import GradientError
 from minicnn.tensor import Hook, Tensor
+from minicnn_kernels.arrays import can_be_changed
 from minicnn_kernels.cuda import replay
 from minicnn_kernels.one_pass import in_one_pass
 
@@ -222,7 +223,7 @@ def _pass_on(node: Node, dy: Any, needed: set[int], pending: dict[int, _Pending]
         guards.check_gradient(node, i, parent, dx)
         if isinstance(dy, Tensor) and not isinstance(dx, Tensor):
             dx = Tensor(dx)  # a constant: what comes below it is recorded all the same
-        ours = taken.count(memory) == 1 and isinstance(dx, np.ndarray) and dx.flags.writeable
+        ours = taken.count(memory) == 1 and can_be_changed(dx)
         pending.setdefault(id(parent), _Pending()).add(dx, ours)
 
 

@@ -813,3 +813,28 @@ def test_what_a_gradient_function_makes_may_be_added_to():
     tracemalloc.stop()
     np.testing.assert_allclose(x.grad.array, 1 + 9 * np.e, rtol=1e-6)
     assert peak < 4.5 * x.array.nbytes
+
+
+def test_gradients_on_a_card_are_kept_without_a_copy_where_nobody_else_sees_them(card):
+    made = []
+
+    @differentiable
+    def twice(x, /):
+        return x * 2
+
+    @twice.gradient(saves="")
+    def _(dy, y, x):
+        made.append({"new": dy * 2, "view": (dy * 2).reshape(-1).reshape(dy.shape), "dy": dy,
+                     "part of dy": dy.reshape(dy.shape)}[kind])  # fmt: skip
+        return lambda: made[-1]
+
+    for kind, kept in {"new": True, "view": True, "dy": False, "part of dy": False}.items():
+        x = minicnn.Tensor(card.array(np.ones((2, 3), np.float32)), requires_grad=True)
+        given = minicnn.Tensor(card.array(np.full((2, 3), 5, np.float32)))
+        twice(x).backward(given)
+        assert (x.grad.array.data.ptr == made[-1].data.ptr) == kept, kind
+    scale = minicnn.Tensor(card.array(np.float32(1)), requires_grad=True)
+    scale.expand(3, 4).sum().backward()
+    rows = minicnn.Tensor(card.array(np.ones((3, 1), np.float32)), requires_grad=True)
+    rows.sum().backward()
+    assert 0 not in rows.grad.array.strides

@@ -36,6 +36,13 @@ def is_on_card(value: Any) -> bool:
     return hasattr(type(value), "__cuda_array_interface__")
 
 
+def can_be_changed(x: Any) -> bool:
+    """Say whether values may be written, each to a place of its own."""
+    if isinstance(x, np.ndarray):
+        return x.flags.writeable
+    return is_on_card(x) and 0 not in x.strides
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep freed arrays for the next ones instead of returning their pages.
 

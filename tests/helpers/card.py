@@ -178,8 +178,23 @@ def on_card(values):
     check_type(values.dtype)
     machine.allocators[-1].__self__.account(owner(values))
     array = object.__new__(ndarray)
-    array.values, array.device, array.base = values, Device(), None
+    array.values, array.device, array.base = values, Device(), base_of(values)
+    if array.base is None:
+        bases[id(values)] = array
     return array
+
+
+bases = weakref.WeakValueDictionary()
+"""By the ids of NumPy's arrays that own memory, the card's arrays that stand for them."""
+
+
+def base_of(values):
+    """Return the array of which this is a view, always the same; None if it is none."""
+    memory = owner(values)
+    if memory is values:
+        return None
+    known = bases.get(id(memory))
+    return on_card(memory) if known is None else known
 
 
 def poison(values):
@@ -274,6 +289,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             raise NotImplementedError("the stand-in makes arrays of their own memory only")
         made = empty(shape, dtype, order)
         self.values, self.device, self.base = made.values, made.device, None
+        bases[id(self.values)] = self
 
     shape = property(lambda self: self.values.shape)
     dtype = property(lambda self: self.values.dtype)

@@ -186,3 +186,13 @@ def test_the_table_of_names_is_that_of_cupy():
     if cupy.__version__ != table["cupy"]:
         pytest.skip(f"CuPy {cupy.__version__} is installed, the table is of {table['cupy']}")
     assert cupy_names.names() == table
+
+
+def test_a_view_knows_whose_memory_it_is(card):
+    x = card.array(np.zeros((2, 3)))
+    assert x.base is None
+    assert x.T.base is x
+    assert x.reshape(6)[2:].base is x
+    assert (x + 1).base is None
+    view = card.array(np.zeros(4)).reshape(2, 2)
+    assert view[0].base is view.base is view.T.base
