@@ -249,9 +249,8 @@ class Tensor:
         return super().__format__(spec) if self.ndim else format(self.item(), spec)
 
     def __repr__(self) -> str:
-        values = np.array2string(
-            to_device(self.array, "cpu"), separator=", ", prefix="tensor(", precision=4
-        )
+        array = to_device(self.array, "cpu")
+        values = np.array2string(array, separator=", ", prefix="tensor(", precision=4)
         notes = [] if self.array.size or self.ndim == 1 else [f"shape={self.shape}"]
         notes += [] if self.dtype in ("float32", "int64", "bool") else [f"dtype={self.dtype}"]
         notes += [] if self.device == "cpu" else [f'device="{self.device}"']

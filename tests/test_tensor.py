@@ -474,7 +474,9 @@ def test_to_a_card_and_back(card):
     assert (y.device, y.requires_grad, y.is_leaf) == ("cuda:0", True, True)
     back = y.cpu()
     assert (back.device, back.tolist()) == ("cpu", [[1.0, 2.5]])
-    assert y.to("cuda") is y or y.to("cuda").array is y.array
+    assert y.to("cuda") is y.to("cuda:0") is y
+    z = y * 2
+    assert z.cuda() is z  # there is nothing to move
     assert back.cpu() is back
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minicnn_kernels import cards
-from minicnn_kernels.cuda import replay
+from minicnn_kernels.cuda import memory, replay
 from minicnn_kernels.errors import DeviceError
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -110,6 +110,7 @@ def to_device(array: Any, device: str) -> Any:
 
     Raises:
         DeviceError: there is no such device, or no CuPy to reach it.
+        OutOfMemoryError: it has no room.
     """
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
@@ -120,7 +121,7 @@ def to_device(array: Any, device: str) -> Any:
     if kind == "cpu":
         replay.refuse(f"values of an array of shape {array.shape} are read on the CPU")
         return array.get()
-    with cards.device(int(number) if number else None) as card:
+    with cards.device(int(number) if number else None) as card, memory.named("to", [array]):
         if not on_host and array.device == card:
             return array
         replay.refuse(f"an array of shape {array.shape} is copied to a card")

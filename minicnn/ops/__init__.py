@@ -40,6 +40,7 @@ from minicnn.ops import (
     special,
 )
 from minicnn.tensor import Tensor
+from minicnn_kernels import cards
 from minicnn_kernels.arrays import to_device
 
 
@@ -57,6 +58,8 @@ def to(tensor: Tensor, *targets: Any, dtype: Any = None, device: str | None = No
             device = target
         else:
             dtype = target
+    if device == "cuda" and tensor.device != "cpu":
+        device = f"cuda:{cards.device().id}"
     if device is not None and device != tensor.device:
         if tensor.node is not None:
             raise ArgumentError("to: only leaves move between devices; use .detach() first")

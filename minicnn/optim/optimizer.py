@@ -14,7 +14,7 @@ from minicnn.backprop import enable_grad, no_grad
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array, is_on_card, to_device
-from minicnn_kernels.cuda import replay
+from minicnn_kernels.cuda import memory, replay
 from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
 from minicnn_kernels.strides import lying_like
 
@@ -115,13 +115,16 @@ class Optimizer:
 
         Raises:
             ShapeError, DTypeError: a gradient does not fit its parameter; nothing is changed then.
+            OutOfMemoryError: there is no room for what it keeps for each parameter.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for members in self._alike(self._gradients()):
-            replay.repeated(partial(self._update_all, members), partial(self._snapshot, members))
+        with memory.named(f"{type(self).__name__}.step", ()):
+            for members in self._alike(self._gradients()):
+                update, snapshot = self._update_all, self._snapshot
+                replay.repeated(partial(update, members), partial(snapshot, members))
         return loss
 
     def update(self, w: Array, dw: Array, state: State, group: Group) -> None:

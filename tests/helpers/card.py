@@ -56,6 +56,8 @@ class CUDARuntimeError(RuntimeError):
 class OutOfMemoryError(MemoryError):
     """No room on the card."""
 
+    __module__ = "cupy.cuda.memory"
+
 
 class HostCopyError(AssertionError):
     """A value crossed between host and card, or the host waited, inside `no_copies`.

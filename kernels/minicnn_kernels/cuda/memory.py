@@ -7,11 +7,10 @@ its own, because its kernels write to the same places in every replay.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from minicnn_kernels import cards
 from minicnn_kernels.errors import OutOfMemoryError
@@ -83,13 +82,24 @@ def give_back() -> None:
     cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
+@contextmanager
+def named(who: str, arrays: Iterable[Any]) -> Iterator[None]:
+    """Let an error about memory inside a `with` block say who wanted it."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        raise used_up(who, arrays, error) from None
+
+
 def used_up(who: str, arrays: Iterable[Any], error: MemoryError) -> OutOfMemoryError:
     """Return the error for an operation that found no memory, on a card or on the CPU."""
     given = [array for array in arrays if hasattr(array, "dtype")]
     text = f"{who}: {str(error).rstrip('.') or 'out of memory'}"
     if given:
         text += f", given {', '.join(f'{array.dtype} {tuple(array.shape)}' for array in given)}"
-    if not any(hasattr(a, "strides") and not isinstance(a, np.ndarray) for a in given):
+    if not type(error).__module__.startswith("cupy"):
         return OutOfMemoryError(f"{text}; take a smaller batch")
     now = held()
     return OutOfMemoryError(

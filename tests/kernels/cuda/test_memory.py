@@ -74,6 +74,22 @@ def test_a_gradient_that_finds_no_memory_is_named(card):
         y.backward(dy)
 
 
+def test_a_move_to_a_card_that_finds_no_memory(card):
+    card.machine.pool.set_limit(1000)
+    with pytest.raises(
+        OutOfMemoryError, match=r"^to: Out .*, given float32 \(100, 200\); on the card"
+    ):
+        minicnn.ones(100, 200).cuda()
+
+
+def test_a_step_that_finds_no_memory_for_its_state(card):
+    w = parameter(100, 200)
+    w.grad = minicnn.ones(100, 200, device="cuda")
+    card.machine.pool.set_limit(card.machine.pool.used_bytes() + 1000)
+    with pytest.raises(OutOfMemoryError, match=r"^Adam.step: Out of memory .*; on the card arrays"):
+        minicnn.optim.Adam([w]).step()
+
+
 def test_memory_of_the_computer_may_be_used_up_too():
     huge = minicnn.ones(1).expand(2**56)
     with pytest.raises(
