@@ -14,6 +14,8 @@ softmax_gradient = Kernel("softmax_gradient")
 log_softmax = Kernel("log_softmax")
 log_softmax_gradient = Kernel("log_softmax_gradient")
 log_total = Kernel("log_total")
+cross_entropy = Kernel("cross_entropy")
+cross_entropy_gradient = Kernel("cross_entropy_gradient")
 
 BOTH = ("cpu", "cuda")
 
@@ -31,6 +33,16 @@ def _compiled_serves(x: Array, *others: Array, dim: int) -> bool:
     return x.size > 0 and x.ndim > 0 and x.dtype in (np.float32, np.float64)
 
 
+def _card_cost(*arrays: Array, dim: int) -> float:
+    return 1.0
+
+
+def _card_serves(*arrays: Array, dim: int) -> bool:
+    x = arrays[1] if len(arrays) == 3 else arrays[0]  # after dy, if there are labels
+    known = x.dtype.name in ("float32", "bfloat16")
+    return known and x.ndim > 0 and 0 < x.size < 2**31
+
+
 for _kernel, _formula in {
     softmax: "y[i] = e^x[i] / sum_j e^x[j], in one pass over memory.",
     softmax_gradient: "dx[i] = y[i] * (dy[i] - sum_j dy[j] * y[j]), in one pass over memory.",
@@ -41,6 +53,18 @@ for _kernel, _formula in {
     _kernel.compiled(
         "compiled", f"softmax.{_kernel.name}", _formula,
         cost=_compiled_cost, serves=_compiled_serves,
+    )  # fmt: skip
+    _kernel.compiled(
+        "cuda", f"softmax.{_kernel.name}", _formula,
+        device="cuda", cost=_card_cost, serves=_card_serves,
+    )  # fmt: skip
+for _kernel, _formula in {
+    cross_entropy: "y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], in one kernel.",
+    cross_entropy_gradient: "dx[n,c,..] = dy[n,..] * (softmax(x) - (c == t)), in one kernel.",
+}.items():
+    _kernel.compiled(
+        "cuda", f"softmax.{_kernel.name}", _formula,
+        device="cuda", cost=_card_cost, serves=_card_serves,
     )  # fmt: skip
 
 
@@ -81,6 +105,31 @@ def log_total_by_numpy(x: Array, *, dim: int) -> tuple[Array, Array]:
     """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1."""
     top = x.max(axis=dim, keepdims=True, initial=-np.inf)
     return top, np.log(np.exp(x - top).sum(axis=dim, keepdims=True))
+
+
+@cross_entropy.algorithm("numpy", devices=BOTH, cost=_cost)
+def cross_entropy_by_numpy(x: Array, labels: Array, *, dim: int) -> Array:
+    """y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..]."""
+    top, rest = (v.squeeze(dim) for v in log_total(x, dim=dim))
+    y: Array = rest - (x[places(labels, dim)] - top)
+    return y
+
+
+@cross_entropy_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
+def cross_entropy_gradient_by_numpy(dy: Array, x: Array, labels: Array, *, dim: int) -> Array:
+    """dx[n,c,..] = dy[n,..] * (softmax(x)[n,c,..] - (c == t)), t = labels[n,..]."""
+    dx: Array = softmax(x, np.expand_dims(dy, dim), dim=dim)
+    dx[places(labels, dim)] -= dy
+    return dx
+
+
+def places(labels: Array, dim: int) -> tuple[Array, ...]:
+    """Return the index of x[n,t,..], t = labels[n,..]; the classes are along `dim`."""
+    others = [
+        np.arange(n, like=labels).reshape(-1, *[1] * (labels.ndim - i - 1))
+        for i, n in enumerate(labels.shape)
+    ]
+    return (*others[:dim], labels, *others[dim:])
 
 
 def _shifted(x: Array, dim: int) -> Array:

@@ -37,6 +37,22 @@ def test_gradients_are_the_slopes(rng, name, dim):
     assert (dx * step).sum() == pytest.approx((dy * difference).sum() / 2e-6)
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_cross_entropy_by_definition(rng, dim):
+    x, step = rng.normal(size=(2, 3, 4, 2))
+    labels = rng.integers(0, x.shape[dim], x.shape[:dim] + x.shape[dim + 1 :])
+    dy = rng.normal(size=labels.shape)
+    y = kernels.cross_entropy_by_numpy(x, labels, dim=dim)
+    logarithm = np.moveaxis(kernels.log_softmax_by_numpy(x, dim=dim), dim, -1)
+    for place in np.ndindex(labels.shape):
+        assert y[place] == pytest.approx(-logarithm[place][labels[place]])
+    dx = kernels.cross_entropy_gradient_by_numpy(dy, x, labels, dim=dim)
+    above, below = (
+        kernels.cross_entropy_by_numpy(x + sign * 1e-6 * step, labels, dim=dim) for sign in (1, -1)
+    )
+    assert (dx * step).sum() == pytest.approx((dy * (above - below)).sum() / 2e-6)
+
+
 def test_nothing_overflows():
     x = np.array([[1e4, 1e4 + 1], [-1e4, -1e4]])
     assert np.isfinite(kernels.softmax_by_numpy(x, dim=1)).all()
