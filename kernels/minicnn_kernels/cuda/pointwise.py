@@ -204,9 +204,11 @@ def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
     )
     if not blocks.size:
         return
-    numbers = np.array([value for value, _ in program.constants], np.float64)
+    numbers = np.zeros(len(program.numbers), np.int64)
+    for place, number in zip(numbers[:, None], program.numbers, strict=True):
+        place.view(number.dtype)[0] = number
     text = program.text_of_changes(len(nodes), shared)
-    data = replay.numbers(np.concatenate([numbers.view(np.int64), rows.ravel(), blocks]), text)
+    data = replay.numbers(np.concatenate([numbers, rows.ravel(), blocks]), text)
     arguments = data, np.int32(len(members)), *(program.arrays[k] for k in shared)
     launch_text(text, "change", (blocks.size,), (THREADS,), arguments, options=EXACT)
 
@@ -251,7 +253,7 @@ CHANGE = """
 #include "pointwise.cuh"
 
 template <int n>
-__device__ void change_part(long long begin, long long end, const double* numbers, {declared}) {{
+__device__ void change_part(long long begin, long long end, const long long* data, {declared}) {{
     {numbers}
     {single}
     for (long long i = begin + n * threadIdx.x; i < end; i += n * 256) {{
@@ -268,15 +270,15 @@ __device__ void change_part(long long begin, long long end, const double* number
 
 extern "C" __global__ void __launch_bounds__(256)
 change({parameters}) {{
-    const long long* rows = reinterpret_cast<const long long*>(numbers + {n_numbers});
+    const long long* rows = data + {n_numbers};
     const long long* member_of_block = rows + members * {row};
     const long long* row = rows + member_of_block[blockIdx.x] * {row};
     const long long begin = (blockIdx.x - row[0]) * {chunk};
     const long long end = min(row[1], begin + {chunk});
     if (row[2] == {pack})
-        change_part<{pack}>(begin, end, numbers, {given});
+        change_part<{pack}>(begin, end, data, {given});
     else
-        change_part<1>(begin, end, numbers, {given});
+        change_part<1>(begin, end, data, {given});
 }}
 """
 
@@ -357,11 +359,11 @@ class Program(Steps):
         place = {k: f"reinterpret_cast<{pointers[k]}>(row[{3 + i}])" for i, k in enumerate(own)}
         parts = {
             "parameters": ", ".join(
-                ["const double* numbers", "int members", *(f"{pointers[k]} x{k}" for k in shared)]
+                ["const long long* data", "int members", *(f"{pointers[k]} x{k}" for k in shared)]
             ),
             "declared": ", ".join(f"{pointers[k]} x{k}" for k in arrays),
             "numbers": [
-                f"const {_type(dtype)} c{k} = numbers[{k}];"
+                f"const {_type(dtype)} c{k} = *reinterpret_cast<const {_type(dtype)}*>(data + {k});"
                 for k, (_, dtype) in enumerate(self.constants)
             ],
             "single": [f"const {types[k]} v{k} = *x{k};" for k in shared],
