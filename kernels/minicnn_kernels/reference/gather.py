@@ -117,3 +117,23 @@ add_lines.compiled(
     cost=lambda y, values, chosen, dim: values.size / 4,
     serves=lambda y, values, chosen, dim: values.size >= ENOUGH and y.dtype in COMPILED,
 )
+
+
+# --- on cards -------------------------------------------------------------------------------------
+
+add_along.compiled(
+    "cuda",
+    "gather.add_along",
+    "y[chosen[i,j],j] += values[i,j] (dim 0), all values of a place by one thread, in order.",
+    device="cuda",
+    cost=lambda y, values, chosen, dim: 0,
+    serves=lambda y, values, chosen, dim: y.dtype in COMPILED,
+)
+add_lines.compiled(
+    "cuda",
+    "gather.add_lines",
+    "y[i,chosen[j],k] += values[i,j,k] (dim 1), all values of a place by one thread, in order.",
+    device="cuda",
+    cost=lambda y, values, chosen, dim: 0,
+    serves=lambda y, values, chosen, dim: y.dtype in COMPILED,
+)

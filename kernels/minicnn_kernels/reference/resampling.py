@@ -45,3 +45,11 @@ weighted_sums.compiled(
     cost=_cost,
     serves=_serves,
 )
+weighted_sums.compiled(
+    "cuda",
+    "gather.weighted_sums",
+    "y[..,i,..] = sum_k weights[k,i] * x[.., places[k,i], ..], a thread for each.",
+    device="cuda",
+    cost=lambda x, places, weights, dim: 0,
+    serves=_serves,
+)

@@ -80,3 +80,31 @@ match_samples.compiled(
     cost=lambda x, dy, pixels: _products(x, pixels) / 4,
     serves=_is_enough,
 )
+
+
+# --- on cards -------------------------------------------------------------------------------------
+
+sample.compiled(
+    "cuda",
+    "gather.sample",
+    "y[p,c] = sum_k w[k,p] * x[pixels[k,p],c], a thread for each.",
+    device="cuda",
+    cost=lambda x, w, pixels: 0,
+    serves=lambda x, w, pixels: x.dtype in (np.float32, np.float64),
+)
+spread_samples.compiled(
+    "cuda",
+    "gather.spread_samples",
+    "dx[pixels[k,p],c] += w[k,p] * dy[p,c], all of a pixel by one thread, in order.",
+    device="cuda",
+    cost=lambda dy, w, pixels, size: 0,
+    serves=lambda dy, w, pixels, size: dy.dtype in (np.float32, np.float64),
+)
+match_samples.compiled(
+    "cuda",
+    "gather.match_samples",
+    "dw[k,p] = sum_c x[pixels[k,p],c] * dy[p,c], a warp for each.",
+    device="cuda",
+    cost=lambda x, dy, pixels: 0,
+    serves=lambda x, dy, pixels: x.dtype in (np.float32, np.float64),
+)
