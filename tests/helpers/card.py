@@ -71,6 +71,7 @@ class Machine:
 
     Attributes:
         cards, driver, compute_capability, memory: what is there; tests may change them.
+        turns: the seed of the order in which emulated threads run, and whether copies are deferred.
         seen: counts of "copy", "wait", "cublas", "curand", "thrust", "launch", with the name.
     """
 
@@ -81,6 +82,7 @@ class Machine:
         """Forget everything."""
         self.cards, self.driver = 1, True
         self.compute_capability, self.memory = (9, 0), 2**34
+        self.turns = {"seed": 0, "deferred": False}
         self.current, self.stream = 0, None
         self.seen = Counter()
         self.refusing = False
@@ -956,7 +958,7 @@ class RawKernel:
 
         def launch(*arguments):
             module = emulation.module(self.code)
-            module.launch(self.name, grid, block, arguments, shared=shared_mem)
+            module.launch(self.name, grid, block, arguments, shared=shared_mem, **machine.turns)
 
         run(self.name, launch, *args, in_place=True)
 

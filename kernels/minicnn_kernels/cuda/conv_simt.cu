@@ -22,11 +22,10 @@ struct Staged {
     __device__ void load(int k) {
         const Source& source = units.source;
         units.each(k, [&](int i, const Row& row, const Column& column, int j, int, int) {
-            const float* data = source.data + row.offset;
             if (source.vectors) {
                 float4 four = make_float4(0, 0, 0, 0);
                 if (source.inside(row, column)) {
-                    four = *reinterpret_cast<const float4*>(data + column.offset);
+                    four = *reinterpret_cast<const float4*>(source.at(row, column));
                 }
                 values[i][0] = four.x;
                 values[i][1] = four.y;
@@ -37,7 +36,7 @@ struct Staged {
 #pragma unroll
                 for (int e = 0; e < UNIT; e++) {
                     Column next = source.column(j + e);
-                    values[i][e] = source.inside(row, next) ? data[next.offset] : 0;
+                    values[i][e] = source.inside(row, next) ? *source.at(row, next) : 0;
                 }
             }
         });
@@ -117,9 +116,9 @@ __device__ void convolve(const float* a, const float* b, float* y, const float* 
         long long start = result.start(line);
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            const float four[4] = {sums[r][4 * c], sums[r][4 * c + 1], sums[r][4 * c + 2],
-                                   sums[r][4 * c + 3]};
-            result.write(start, place.column + column + c * (COLUMNS / 2), four);
+            const float* four = sums[r] + 4 * c;
+            result.write(start, place.column + column + c * (COLUMNS / 2),
+                         make_float4(four[0], four[1], four[2], four[3]));
         }
     }
 }
@@ -132,8 +131,8 @@ __device__ void convolve(const float* a, const float* b, float* y, const float* 
     }
 
 CONVOLVE(conv_simt_128x128, FORWARD, 128, 128, 2)
-CONVOLVE(conv_simt_64x64, FORWARD, 64, 64, 8)
+CONVOLVE(conv_simt_64x64, FORWARD, 64, 64, 6)
 CONVOLVE(conv_input_simt_128x128, INPUT, 128, 128, 2)
-CONVOLVE(conv_input_simt_64x64, INPUT, 64, 64, 8)
+CONVOLVE(conv_input_simt_64x64, INPUT, 64, 64, 6)
 CONVOLVE(conv_weight_simt_128x128, WEIGHT, 128, 128, 2)
-CONVOLVE(conv_weight_simt_64x64, WEIGHT, 64, 64, 8)
+CONVOLVE(conv_weight_simt_64x64, WEIGHT, 64, 64, 6)

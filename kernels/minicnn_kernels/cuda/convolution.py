@@ -82,8 +82,23 @@ class Tile(NamedTuple):
     rate: float
 
 
+def _tile(rows: int, columns: int, warps: int, itemsize: int, rate: float) -> Tile:
+    """Describe a tile for tensor cores: four stages of 64 bytes a line."""
+    return Tile(rows, columns, 32 * warps, 64 // itemsize, 4 * 64 * (rows + columns), rate)
+
+
 TILES = {
     "simt": (Tile(128, 128, 256, 8, 0, 90), Tile(64, 64, 64, 8, 0, 70)),
+    "tf32x3": (_tile(128, 128, 8, 4, 180), _tile(128, 64, 4, 4, 170), _tile(64, 64, 4, 4, 140)),
+    "tf32": (
+        *(_tile(256, 128, 8, 4, 550), _tile(128, 128, 4, 4, 500)),
+        *(_tile(128, 64, 4, 4, 400), _tile(64, 64, 4, 4, 300)),
+    ),
+    "bf16": (_tile(128, 128, 4, 4, 700), _tile(64, 64, 4, 4, 350)),
+    "bf16_arrays": (
+        *(_tile(256, 128, 8, 2, 1100), _tile(128, 128, 4, 2, 1000)),
+        _tile(64, 64, 4, 2, 600),
+    ),
 }
 LATENCY = 600  # cycles until a chunk of values has come, if nothing else runs meanwhile
 BANDWIDTH = 2000  # bytes that parts of sums are written and read in a cycle
@@ -340,6 +355,8 @@ def _planned(
 ) -> Plan:  # fmt: skip
     sizes = Convolution(images, channels, filters, groups, _of_two_sides(windows))
     aligned = not (a.data.ptr | b.data.ptr) % 16
+    if a.dtype != np.float32:
+        math = "bf16_arrays"
     return plan(name, sizes, math, a.dtype.itemsize, processors(), aligned)
 
 
@@ -384,6 +401,7 @@ def conv_weight(
     return as_channels_first(run(chosen, gradients, images, shape))
 
 
-conv_simt = partial(conv, math="simt")
-conv_input_simt = partial(conv_input, math="simt")
-conv_weight_simt = partial(conv_weight, math="simt")
+for _math in ("simt", "tf32x3", "tf32", "bf16"):
+    globals()[f"conv_{_math}"] = partial(conv, math=_math)
+    globals()[f"conv_input_{_math}"] = partial(conv_input, math=_math)
+    globals()[f"conv_weight_{_math}"] = partial(conv_weight, math=_math)

@@ -62,11 +62,10 @@ struct Problem {  // the host's twin is PROBLEM in convolution.py
     int a_vectors, b_vectors, y_vectors;  // whether 16 bytes lie side by side, aligned
 };
 
-// Where a row or a column of a factor lies.  Its values are at the sum of the two offsets, and are
-// zero if the sum of h or of w is outside the image.
+// Where a row and a column of a factor lie: its source's `at` makes an address of both.  Their value
+// is zero if the sum of h or of w is outside the image.
 struct Row {
-    long long offset;
-    int h, w;
+    int place, h, w;
 };
 struct Column {
     int offset, h, w;
@@ -87,6 +86,7 @@ __device__ inline int afresh(int x) {
 // A row is a window, a column a tap and a channel.
 template <typename T>
 struct WindowRows {
+    static constexpr bool seen_again = true;  // a block reads a pixel for each tap
     const T* data;
     Windows windows;
     int rows, columns;
@@ -94,12 +94,11 @@ struct WindowRows {
 
     __device__ Row row(int i) const {
         if (i >= rows) return {0, OUTSIDE, 0};
-        if (plain) return {(long long)i * windows.pixel, 0, 0};
+        if (plain) return {i, 0, 0};
         int image = divide(i, windows.per_image), rest = i - image * windows.per_image.value;
         int line = divide(rest, windows.per_line), at = rest - line * windows.per_line.value;
         int h = windows.start_h + line * windows.step_h, w = windows.start_w + at * windows.step_w;
-        long long pixel = ((long long)image * windows.height + h) * windows.width + w;
-        return {pixel * windows.pixel, h, w};
+        return {(image * windows.height + h) * windows.width + w, h, w};
     }
 
     __device__ Column column(int j) const {
@@ -115,37 +114,47 @@ struct WindowRows {
         return uint32(row.h + column.h) < uint32(windows.height) &&
                uint32(row.w + column.w) < uint32(windows.width);
     }
+
+    __device__ const T* at(const Row& row, const Column& column) const {
+        return data + (long long)row.place * windows.pixel + column.offset;
+    }
 };
 
 // A matrix as it lies.
 template <typename T>
 struct MatrixRows {
+    static constexpr bool seen_again = false;
     const T* data;
     int rows, columns, pitch;
     bool vectors;
 
-    __device__ Row row(int i) const {
-        return {(long long)i * pitch, i < rows ? 0 : OUTSIDE, 0};
-    }
+    __device__ Row row(int i) const { return {i, i < rows ? 0 : OUTSIDE, 0}; }
     __device__ Column column(int j) const { return {j, j < columns ? 0 : OUTSIDE, 0}; }
     __device__ bool inside(const Row& row, const Column& column) const {
         return row.h + column.h >= 0;
+    }
+    __device__ const T* at(const Row& row, const Column& column) const {
+        return data + (long long)row.place * pitch + column.offset;
     }
 };
 
 // A row is a tap and a filter, in the order of the columns of INPUT's windows; a column a channel.
 template <typename T>
 struct TapRows : MatrixRows<T> {
-    Divisor filters, kernel_w;        // taps of the phase in a line
-    int first, step, line_step;       // of taps, within a filter
+    Divisor filters, kernel_w;   // taps of the phase in a line
+    int first, step, line_step;  // of taps, within a filter
     bool plain;
 
     __device__ Row row(int i) const {
-        if (plain || i >= this->rows) return MatrixRows<T>::row(i);
+        if (i >= this->rows) return {0, OUTSIDE, 0};
+        if (plain) return {i * this->pitch, 0, 0};
         int tap = divide(i, filters), filter = i - tap * filters.value;
         int line = divide(tap, kernel_w), at = tap - line * kernel_w.value;
         int place = first + line * line_step + at * step;
-        return {(long long)filter * this->pitch + place * this->columns, 0, 0};
+        return {filter * this->pitch + place * this->columns, 0, 0};
+    }
+    __device__ const T* at(const Row& row, const Column& column) const {
+        return this->data + row.place + column.offset;
     }
 };
 
@@ -331,34 +340,44 @@ struct Result {
         return (((long long)image * phases.height + h) * phases.width + w) * problem.y_pitch;
     }
 
-    __device__ T finished(float value, long long at, int column) const {
-        if (bias) value += to_float(bias[column]);
-        if (add) value += to_float(add[at]);
+    __device__ T finished(float value, float more, float shortcut) const {
+        value = value + more + shortcut;
         return from_float<T>(relu && value < 0 ? 0 : value);
     }
 
     // Write four neighbours in a row, of which some may lie beyond the last column.
-    __device__ void write(long long start, int column, const float (&values)[4]) const {
+    __device__ void write(long long start, int column, float4 four) const {
+        struct alignas(4 * sizeof(T)) Four {
+            T values[4];
+        };
         long long at = start + column;
-        if (problem.y_vectors && column < problem.columns) {
+        const float values[4] = {four.x, four.y, four.z, four.w};
+        if (problem.y_vectors) {
+            if (column >= problem.columns) return;
             if (part) {
-                *reinterpret_cast<float4*>(part + at) =
-                    make_float4(values[0], values[1], values[2], values[3]);
-            } else {
-                struct alignas(4 * sizeof(T)) Four {
-                    T values[4];
-                } four;
-#pragma unroll
-                for (int i = 0; i < 4; i++) four.values[i] = finished(values[i], at + i, column + i);
-                *reinterpret_cast<Four*>(y + at) = four;
+                *reinterpret_cast<float4*>(part + at) = four;
+                return;
             }
+            Four zeros = {}, done;
+            Four more = bias ? *reinterpret_cast<const Four*>(bias + column) : zeros;
+            Four shortcut = add ? *reinterpret_cast<const Four*>(add + at) : zeros;
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                done.values[i] = finished(values[i], to_float(more.values[i]),
+                                          to_float(shortcut.values[i]));
+            }
+            *reinterpret_cast<Four*>(y + at) = done;
             return;
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             if (column + i < problem.columns) {
-                if (part) part[at + i] = values[i];
-                else y[at + i] = finished(values[i], at + i, column + i);
+                if (part) {
+                    part[at + i] = values[i];
+                } else {
+                    y[at + i] = finished(values[i], bias ? to_float(bias[column + i]) : 0,
+                                         add ? to_float(add[at + i]) : 0);
+                }
             }
         }
     }
@@ -368,8 +387,10 @@ struct Result {
 
 // A thread's part of loading a factor's tiles, LINES lines of y's rows or columns times CHUNK
 // values of the sum: always the same units of UNIT values that are neighbours in memory.
-template <class Source, bool INNER, int LINES, int CHUNK, int UNIT, int THREADS>
+template <class Source, bool IN, int LINES_, int CHUNK, int UNIT, int THREADS>
 struct Loader {
+    static constexpr bool INNER = IN, SEEN_AGAIN = Source::seen_again;
+    static constexpr int LINES = LINES_;
     static constexpr int ACROSS = (INNER ? LINES : CHUNK) / UNIT;  // units in a row of memory
     static constexpr int STEP = THREADS / ACROSS;                  // rows that all threads load
     static constexpr int COUNT = (INNER ? CHUNK : LINES) / STEP;

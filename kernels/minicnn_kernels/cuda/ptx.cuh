@@ -36,8 +36,24 @@ __device__ inline bf16 from_float<bf16>(float x) {
     return bf16{uint16((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
-#ifndef MINICNN_EMULATED
-#if __CUDA_ARCH__ >= 800
+#ifdef MINICNN_EMULATED
+
+inline uint32 bf16_pair(float low, float high) {
+    return from_float<bf16>(low).bits | uint32(from_float<bf16>(high).bits) << 16;
+}
+
+inline void copy_async_16_kept(void* shared, const void* global, bool inside) {
+    copy_async_16(shared, global, inside);
+}
+
+#elif __CUDA_ARCH__ >= 800
+
+// Round two floats to bfloat16, the first in the lower half.
+__device__ inline uint32 bf16_pair(float low, float high) {
+    uint32 y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+    return y;
+}
 
 // Round to TF32, the upper 19 bits of a float, ties away from zero.
 __device__ inline uint32 to_tf32(float x) {
@@ -78,6 +94,13 @@ __device__ inline void copy_async_16(void* shared, const void* global, bool insi
                  "r"(inside ? 16 : 0));
 }
 
+// The same for what this block will read again: it stays in the L1 cache.
+__device__ inline void copy_async_16_kept(void* shared, const void* global, bool inside) {
+    uint32 to = uint32(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global),
+                 "r"(inside ? 16 : 0));
+}
+
 // The same with 4 bytes.
 __device__ inline void copy_async_4(void* shared, const void* global, bool inside) {
     uint32 to = uint32(__cvta_generic_to_shared(shared));
@@ -94,5 +117,4 @@ __device__ inline void copy_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(newest));
 }
 
-#endif
 #endif

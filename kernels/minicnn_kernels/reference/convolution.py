@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels import cards
+from minicnn_kernels.arrays import Array, device_of
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.precision import math_mode
@@ -524,28 +525,37 @@ class _OnCard(NamedTuple):
     modes: tuple[str, ...]
 
 
-ON_CARDS = {"simt": _OnCard(25_000, ("fp32", "tf32", "bf16"))}
-LARGEST_ON_CARD = 2**30
+ON_CARDS = {
+    "simt": _OnCard(20_000, ("fp32", "tf32", "bf16")),
+    "tf32x3": _OnCard(40_000, ("fp32", "tf32", "bf16")),
+    "tf32": _OnCard(100_000, ("tf32", "bf16")),
+    "bf16": _OnCard(120_000, ("bf16",)),
+}
+LARGEST_ON_CARD = 2**30  # values; the kernels count in 32 bits
 
 
-def _card_cost(products: int, math: str, *sides: int) -> float:
+def _card_cost(a: Array, products: int, math: str, inner: int, *sides: int) -> float:
     """Estimate a start and the products of whole tiles, whose `sides` the result has in a group.
 
-    What is less exact than asked for is never taken.
+    Values that are no units of four are loaded one by one.  What is less exact than asked for is
+    never taken.
     """
     rate, modes = ON_CARDS[math]
-    if math_mode.get() not in modes:
+    if a.dtype == np.float32 and math_mode.get() not in modes:
         return inf
     for side in sides:
         products = products * -(-side // 64) * 64 // max(1, side)
-    return 5_000 + products / rate
+    return 5_000 + products * (4 if inner % 4 else 1) / rate
 
 
-def _card_serves(a: Array, b: Array) -> bool:
+def _card_serves(a: Array, b: Array, math: str) -> bool:
+    types = ("float32", "bfloat16") if math == "bf16" else ("float32",)
     return (
-        a.dtype == b.dtype == np.float32
+        a.dtype == b.dtype
+        and a.dtype.name in types
         and a.ndim <= 4
         and max(prod(a.shape[1:]), a.size // max(1, a.shape[1]), b.size) < LARGEST_ON_CARD
+        and (math == "simt" or device_of(a) == "cpu" or cards.compute_capability() >= (8, 0))
     )
 
 
@@ -555,28 +565,28 @@ for _math in ON_CARDS:
         "y[p,o] = sum_e windows[p,e] * w[e,o]: a block of threads for each tile of y.",
         device="cuda", extras=("bias", "add", "relu"),
         cost=lambda x, w, *, groups, math=_math, **settings: _card_cost(
-            forward_products(x, w, **settings), math, len(w) // groups
+            x, forward_products(x, w, **settings), math, w.shape[1], len(w) // groups
         ),
-        serves=lambda x, w, **settings: _card_serves(x, w),
+        serves=lambda x, w, math=_math, **settings: _card_serves(x, w, math),
     )  # fmt: skip
     conv_input.compiled(
         _math, f"convolution.conv_input_{_math}",
         "dx[p,c] = sum_e windows of dy[p,e] * w[e,c], for the pixels of a phase.",
         device="cuda",
-        cost=lambda dy, w, math=_math, **settings: _card_cost(
-            input_products(dy, w), math, w.shape[1]
+        cost=lambda dy, w, *, groups, math=_math, **settings: _card_cost(
+            dy, input_products(dy, w), math, len(w) // groups, w.shape[1]
         ),
-        serves=lambda dy, w, **settings: _card_serves(dy, w),
+        serves=lambda dy, w, math=_math, **settings: _card_serves(dy, w, math),
     )  # fmt: skip
     conv_weight.compiled(
         _math, f"convolution.conv_weight_{_math}",
         "dw[o,e] = sum_p dy[p,o] * windows[p,e], the sum in parts.",
         device="cuda",
         cost=lambda x, dy, *, size, groups, math=_math, **settings: _card_cost(
-            weight_products(x, dy, size=size, groups=groups), math,
+            x, weight_products(x, dy, size=size, groups=groups), math, x.shape[1] // groups,
             dy.shape[1] // groups, x.shape[1] // groups * prod(size),
         ),
-        serves=lambda x, dy, **settings: _card_serves(x, dy),
+        serves=lambda x, dy, math=_math, **settings: _card_serves(x, dy, math),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from minicnn_kernels.cuda import convolution
 from minicnn_kernels.geometry import Windows
 from minicnn_kernels.reference.convolution import ON_CARDS
 
-EXACT = {"simt": 2e-6}
+EXACT = {"simt": 2e-6, "tf32": 1e-3, "tf32x3": 2e-6, "bf16": 1e-2}
 
 # images, channels, filters, groups, image, kernel, stride, padding, dilation
 CASES = {
@@ -23,6 +23,7 @@ CASES = {
     "more than a tile": (2, 8, 70, 1, (9, 8), (3, 3), (2, 2), (1, 1), (1, 1)),
     "lines": (2, 4, 4, 1, (7,), (3,), (2,), (1,), (1,)),
     "phases without taps": (1, 4, 4, 1, (9, 9), (2, 2), (4, 4), (1, 1), (2, 2)),
+    "units of eight": (1, 16, 24, 1, (6, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
     "one pixel": (1, 20, 3, 1, (1, 1), (1, 1), (2, 2), (0, 0), (1, 1)),
     "a window of all": (5, 2, 6, 1, (3, 5), (3, 5), (1, 1), (0, 0), (1, 1)),
 }
@@ -53,12 +54,12 @@ class Problem:
             "conv_weight": (self.x, self.dy),
         }
 
-    def expected(self, name):
-        arrays = (a.astype(float) for a in self.arrays[name])
+    def expected(self, name, dtype=np.float32):
+        arrays = (a.astype(dtype).astype(float) for a in self.arrays[name])
         return kernels[name](*arrays, algorithm="im2col", **self.settings[name])
 
-    def on_card(self, card, name, algorithm):
-        arrays = [card.array(a) for a in self.arrays[name]]
+    def on_card(self, card, name, algorithm, dtype=np.float32):
+        arrays = [card.array(a.astype(dtype)) for a in self.arrays[name]]
         with card.no_copies():
             return kernels[name](*arrays, algorithm=algorithm, **self.settings[name])
 
@@ -67,7 +68,7 @@ def check(y, expected, tolerance):
     """Compare by norms, and see that channels are last in memory."""
     assert np.moveaxis(y, 1, -1).flags.c_contiguous
     assert y.shape == expected.shape
-    assert np.linalg.norm(y.get() - expected) <= tolerance * np.linalg.norm(expected)
+    assert np.linalg.norm(y.get().astype(float) - expected) <= tolerance * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("algorithm", ON_CARDS)
@@ -77,6 +78,17 @@ def test_convolutions_of_odd_sizes(card, case, name, algorithm):
     problem = Problem(*CASES[case])
     y = problem.on_card(card, name, algorithm)
     check(y, problem.expected(name), EXACT[algorithm])
+
+
+@pytest.mark.parametrize("name", ["conv", "conv_input", "conv_weight"])
+@pytest.mark.parametrize("case", CASES)
+def test_arrays_of_bfloat16(card, case, name):
+    """The products are exact; only the results are rounded, to 8 bits."""
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    problem = Problem(*CASES[case])
+    y = problem.on_card(card, name, "bf16", dtype)
+    assert y.dtype == dtype
+    check(y, problem.expected(name, dtype), 2**-8)
 
 
 @pytest.mark.parametrize("algorithm", ON_CARDS)
@@ -100,6 +112,47 @@ def test_sums_in_parts(card, monkeypatch, name, algorithm):
     problem = Problem(2, 9, 12, 1, (8, 7), (3, 3), (2, 1), (1, 1), (1, 1))
     check(problem.on_card(card, name, algorithm), problem.expected(name), EXACT[algorithm])
     assert card.seen("launch")["add_parts_f32"] == 1
+
+
+TILES = [(math, tile) for math, tiles in convolution.TILES.items() for tile in tiles]
+
+TURNS = [(0, False), (0, True), (2, False), (3, True)]
+
+
+def around_a_tile(name, rows, columns):
+    """Return a convolution whose result has so many rows and columns."""
+    moves = (1, 2), (1, 1), (0, 1), (1, 1)  # kernel, stride, padding, dilation
+    return {
+        "conv": (1, 12, columns, 1, (2, rows // 2 - 1), *moves),
+        "conv_input": (1, columns, 12, 1, (2, rows // 2), *moves),
+        "conv_weight": (1, columns // 2, rows, 1, (3, 5), *moves),
+    }[name]
+
+
+def run_tile(card, monkeypatch, math, tile, name, rows, columns):
+    dtype = pytest.importorskip("ml_dtypes").bfloat16 if math == "bf16_arrays" else np.float32
+    algorithm = math.removesuffix("_arrays")
+    monkeypatch.setattr(convolution, "TILES", {math: (tile,)})
+    problem = Problem(*around_a_tile(name, rows, columns))
+    y = problem.on_card(card, name, algorithm, dtype)
+    check(y, problem.expected(name, dtype), EXACT[algorithm])
+    assert f"{name}_{math}_{tile.rows}x{tile.columns}" in card.seen("launch")
+
+
+@pytest.mark.parametrize(("math", "tile"), TILES)
+def test_a_tile_that_is_not_full(card, monkeypatch, math, tile):
+    run_tile(card, monkeypatch, math, tile, "conv", tile.rows - 6, tile.columns - 3)
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [(1, True), *(pytest.param(t, marks=pytest.mark.slow_emulation) for t in TURNS)],
+)
+@pytest.mark.parametrize("name", ["conv", "conv_input", "conv_weight"])
+@pytest.mark.parametrize(("math", "tile"), TILES)
+def test_more_than_a_tile_in_any_order(card, monkeypatch, math, tile, name, turns):
+    card.machine.turns = dict(zip(("seed", "deferred"), turns, strict=True))
+    run_tile(card, monkeypatch, math, tile, name, tile.rows + 6, tile.columns + 4)
 
 
 def test_division_by_a_multiplication():
@@ -132,8 +185,9 @@ def test_plans_compute_everything_once_and_fit():
     rng = np.random.default_rng(0)
     for _ in range(1500):
         sizes, name = random_sizes(rng), str(rng.choice(["conv", "conv_input", "conv_weight"]))
-        math, processors = str(rng.choice([*ON_CARDS])), int(rng.choice([20, 132]))
-        plan = convolution.plan.__wrapped__(name, sizes, math, 4, processors)
+        math, processors = str(rng.choice([*convolution.TILES])), int(rng.choice([20, 132]))
+        itemsize = 2 if math == "bf16_arrays" else 4
+        plan = convolution.plan.__wrapped__(name, sizes, math, itemsize, processors)
         problem = plan.problem[()]
         (tile,) = (
             t for t in convolution.TILES[math] if plan.kernel.endswith(f"_{t.rows}x{t.columns}")
