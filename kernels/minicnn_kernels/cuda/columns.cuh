@@ -58,26 +58,23 @@ __device__ inline int of_chunk(const Columns& in, int piece, int chunk) {
     return (piece * in.chunks + chunk) * in.columns;
 }
 
-// Write two sums of each column of a chunk, of those that its threads have found.
-template <int N>
-__device__ void write_sums(const float (&first)[N], const float (&second)[N],
-                           float* __restrict__ found, const Columns& in, const Part& part) {
-    __shared__ float sums[2 * N][THREADS];
-    for (int i = 0; i < N; ++i) {
-        sums[i][threadIdx.x] = first[i];
-        sums[N + i][threadIdx.x] = second[i];
-    }
+// Write a few sums of each column of a chunk, of those that its threads have found.
+template <int COUNT, int N>
+__device__ void write_sums(const float (&of_thread)[COUNT][N], float* __restrict__ found,
+                           const Columns& in, const Part& part) {
+    __shared__ float sums[COUNT * N][THREADS];
+#pragma unroll
+    for (int i = 0; i < COUNT * N; ++i) sums[i][threadIdx.x] = of_thread[i / N][i % N];
     for (int half = THREADS / 2; half >= in.lanes; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half) {
-            for (int i = 0; i < 2 * N; ++i) sums[i][threadIdx.x] += sums[i][threadIdx.x + half];
+            for (int i = 0; i < COUNT * N; ++i) {
+                sums[i][threadIdx.x] += sums[i][threadIdx.x + half];
+            }
         }
     }
     if (threadIdx.x >= in.lanes || part.outside) return;
     int place = of_chunk(in, part.piece, part.chunk) + part.column;
     int all = in.pieces * in.chunks * in.columns;
-    for (int i = 0; i < N; ++i) {
-        found[place + i] = sums[i][threadIdx.x];
-        found[place + i + all] = sums[N + i][threadIdx.x];
-    }
+    for (int i = 0; i < COUNT * N; ++i) found[place + i % N + i / N * all] = sums[i][threadIdx.x];
 }

@@ -190,7 +190,7 @@ __device__ void products(const T* __restrict__ dy, const T* __restrict__ x, cons
                          const double* __restrict__ mean, const double* __restrict__ var, float* __restrict__ found, T* __restrict__ dadd, float eps,
                          int told_by, const Columns& in) {
     Part part = part_of<N>(in);
-    float by_1[N] = {}, by_x[N] = {};
+    float sums[2][N] = {};  // of dy, and of dy * (x - center)
     if (!part.outside) {
         Numbers by[N];
         for (int i = 0; i < N; ++i) {
@@ -212,8 +212,8 @@ __device__ void products(const T* __restrict__ dy, const T* __restrict__ x, cons
                     float result = told_by == FROM_Y ? results[k][i] : scaled(value, by[i]);
                     slopes[k][i] = left_of(slopes[k][i], result, told_by != NOBODY);
                     float slope = more ? slopes[k][i] : 0.0f;
-                    by_1[i] += slope;
-                    by_x[i] = fmaf(slope, value - by[i].center, by_x[i]);
+                    sums[0][i] += slope;
+                    sums[1][i] = fmaf(slope, value - by[i].center, sums[1][i]);
                 }
                 if (told_by == FROM_Y && more) {
                     write<N>(dadd + offset_of(in, part, row + k * part.step), slopes[k]);
@@ -221,7 +221,7 @@ __device__ void products(const T* __restrict__ dy, const T* __restrict__ x, cons
             }
         }
     }
-    write_sums(by_1, by_x, found, in, part);
+    write_sums(sums, found, in, part);
 }
 
 // Write slope and offset of each group, and dgamma and dbeta of each column, a warp for each, of

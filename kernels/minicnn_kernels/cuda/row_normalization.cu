@@ -113,18 +113,18 @@ __device__ void row_products(const T* __restrict__ dy, const T* __restrict__ x,
                              const double* __restrict__ mean, const double* __restrict__ var,
                              float* __restrict__ found, float eps, const Columns& in) {
     Part part = part_of<N>(in);
-    float by_1[N] = {}, by_x[N] = {};
+    float sums[2][N] = {};  // of dy, and of dy * x_hat
     for (int row = part.begin; row < part.end; row += part.step) {
         Row by = row_of(mean[row], var[row], eps);
         float values[N], slopes[N];
         read<N>(x + offset_of(in, part, row), values);
         read<N>(dy + offset_of(in, part, row), slopes);
         for (int i = 0; i < N; ++i) {
-            by_1[i] += slopes[i];
-            by_x[i] = fmaf(slopes[i], distance(values[i], by) * by.inverse, by_x[i]);
+            sums[0][i] += slopes[i];
+            sums[1][i] = fmaf(slopes[i], distance(values[i], by) * by.inverse, sums[1][i]);
         }
     }
-    write_sums(by_1, by_x, found, in, part);
+    write_sums(sums, found, in, part);
 }
 
 // Write dgamma and dbeta, a warp for each column, of what `row_products` has found.

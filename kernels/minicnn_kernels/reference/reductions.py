@@ -45,6 +45,18 @@ for _kernel, _formula in {
     )  # fmt: skip
 
 
+def _down_columns(x: Array, *, axes: Axes) -> bool:
+    from minicnn_kernels.cuda.sums import serves  # loaded where there is a card
+
+    return serves(x, axes)
+
+
+total.compiled(
+    "cuda", "sums.total", "y = sum_i x[i], chunk after chunk down the columns.",
+    device="cuda", cost=lambda x, *, axes: 1.0, serves=_down_columns,
+)  # fmt: skip
+
+
 @product.algorithm("numpy", devices=BOTH, cost=_cost)
 def product_by_numpy(x: Array, *, axes: Axes) -> Array:
     """y = x[0] * x[1] * ..."""

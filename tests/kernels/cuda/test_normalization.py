@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import pytest
 
 from minicnn_kernels import kernels, no_moments
-from minicnn_kernels.cuda import normalization
+from minicnn_kernels.cuda import columns
 from minicnn_kernels.reference import normalization as reference
 
 LAYOUTS = {"images first": (0, 1, 2, 3), "channels last": (0, 2, 3, 1)}
@@ -105,7 +103,7 @@ def test_groups_of_channels(card, rng):
 
 @pytest.mark.parametrize("shape", [(500, 12), (6, 200, 5), (300, 33, 1, 1)], ids=str)
 def test_many_chunks_and_other_numbers_of_sides(card, rng, monkeypatch, shape):
-    monkeypatch.setattr(normalization, "LEAST", 1)
+    monkeypatch.setattr(columns, "LEAST", 1)
     x, dy = rng.normal(size=(2, *shape)).astype(np.float32)
     weights = (1, shape[1], *[1] * (len(shape) - 2))
     gamma, beta = rng.normal(size=(2, *weights)).astype(np.float32)
@@ -191,51 +189,3 @@ def test_rescale_as_the_reference(card, rng, shape, weights):
         expected = reference.rescale_by_broadcasting(*exact, eps=1e-3, relu=relu)
         on_card = [None if v is None else card.array(v) for v in arrays]
         close(kernels["rescale"](*on_card, eps=1e-3, relu=relu, algorithm="cuda"), expected)
-
-
-def test_every_value_belongs_to_one_thread(rng):
-    """Plans of many shapes: chunks, tiles and lanes cover rows and columns exactly."""
-    for numbers in np.exp(rng.uniform(0, 9, (1000, 3))).astype(int).tolist():
-        pieces, rows, columns = numbers[0] // 50 + 1, numbers[1], numbers[2]
-        pack = 4 if columns % 4 == 0 else 1
-        seen = normalization.Matrices((0,), pieces, rows, columns, 1, (columns,))
-        plan = normalization.plan(seen, pack)
-        of = {name: int(plan.columns[name]) for name in plan.columns.dtype.names}
-        height = normalization.THREADS // of["lanes"]
-        assert of["lanes"] & (of["lanes"] - 1) == 0
-        assert 1 <= of["lanes"] <= normalization.LANES
-        assert (of["tiles"] - 1) * of["lanes"] * pack < columns <= of["tiles"] * of["lanes"] * pack
-        assert (of["chunks"] - 1) * of["chunk"] < rows <= of["chunks"] * of["chunk"]
-        assert of["chunk"] % height == 0
-        assert plan.blocks == pieces * of["chunks"] * of["tiles"]
-        assert plan.found == pieces * of["chunks"] * columns
-        assert plan.blocks < 2 * normalization.BLOCKS or of["chunks"] == 1
-
-
-@pytest.mark.parametrize(("shape", "order", "weights", "axes"), [
-    ((4, 3, 5, 6), (0, 1, 2, 3), (1, 3, 1, 1), (0, 2, 3)),  # not channels last
-    ((4, 3, 5, 6), (0, 2, 3, 1), (1, 3, 5, 6), (2, 3)),  # weighted otherwise than grouped
-    ((4, 3, 5, 6), (0, 2, 3, 1), (1, 1, 5, 1), (0, 2, 3)),  # weighted along the rows
-    ((4, 3, 5, 6), (1, 0, 2, 3), (1, 1, 1, 1), (2, 3)),  # groups in another order
-])  # fmt: skip
-def test_what_is_no_matrix_is_copied_or_left_to_others(shape, order, weights, axes):
-    assert normalization.matrices(shape, order, weights, axes) is None
-
-
-def test_matrices_hold_all_values(rng):
-    count = 0
-    for _ in range(2000):
-        shape = tuple(rng.integers(1, 4, rng.integers(1, 6)).tolist())
-        order = tuple(rng.permutation(len(shape)).tolist())
-        weights = tuple(int(n * rng.integers(2)) or 1 for n in shape)
-        axes = tuple(i for i in range(len(shape)) if rng.integers(2))
-        found = normalization.matrices(shape, order, weights, axes)
-        best = normalization.best_order(shape, weights, axes)
-        assert sorted(best) == sorted(order)
-        if found is not None:
-            count += 1
-            assert found.pieces * found.rows * found.columns == prod(shape)
-            groups = prod(n for i, n in enumerate(shape) if i not in axes)
-            of_a_piece = found.columns // found.group if found.group else 1
-            assert found.pieces * of_a_piece == groups
-    assert count > 200
