@@ -70,10 +70,13 @@ def noting(noted: Calls) -> Iterator[Calls]:
 
 
 def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Split a call into tensors and settings; settings end up as plain values or arrays."""
+    """Split a call into tensors and settings; settings end up as plain values or arrays.
+
+    In `amp.autocast` the tensors get the precision that it wants for this operation.
+    """
     count = len(args) if op.variadic else len(op.tensor_names)
     if not kwargs and len(args) <= count:
-        return args, op.setting_defaults
+        return in_precision(op, args), op.setting_defaults
     settings = {**op.setting_defaults, **kwargs}
     if kwargs:
         args = _renamed(op, args, settings)
@@ -90,7 +93,7 @@ def bind(op: Op[Any], args: tuple[Any, ...], kwargs: Any) -> tuple[tuple[Any, ..
             if value.requires_grad:
                 raise GradientError(f"{op.name}: no gradient flows to {name}; use .detach()")
             settings[name] = value.array
-    return args[:count], settings
+    return in_precision(op, args[:count]), settings
 
 
 def _renamed(op: Op[Any], args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, ...]:

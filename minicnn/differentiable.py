@@ -149,7 +149,6 @@ class Op(Generic[P]):
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if not tensors:
             return self.forward(*inputs, **settings)
-        inputs = arguments.in_precision(self, inputs)
         arrays = arguments.to_arrays(self, inputs)
         y = Tensor(arguments.compute(self, arrays, settings))
         if anomaly.active.get():

@@ -58,7 +58,7 @@ ORDER = [
     ["minicnn.func"],
     ["minicnn.nn"],
     ["minicnn.models", "minicnn.data", "minicnn.io", "minicnn.optim"],
-    ["minicnn.train", "minicnn.gradcheck", "minicnn.summaries"],
+    ["minicnn.train", "minicnn.gradcheck", "minicnn.parity", "minicnn.summaries"],
     ["minicnn"],
     ["minicnn.testing", "minicnn.bench"],
     ["minicnn.cli", "minicnn_pytest"],

@@ -19,6 +19,7 @@ from minicnn.cli import (
     gradcheck,
     info,
     models,
+    parity,
     predict,
     summary,
     train,
@@ -38,6 +39,7 @@ EXAMPLES = """examples:
   minicnn models                      the networks that can be built by name
   minicnn summary vgg16               layers, parameters, operations and receptive fields
   minicnn bench conv --suite vgg16    measure convolution, beside PyTorch
+  minicnn parity resnet18             compare a card with the CPU, layer by layer
   minicnn convert resnet18.pth resnet18.safetensors --model resnet18
                                       take over PyTorch's weights
   minicnn info                        what this machine offers
@@ -63,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         models,
         summary,
         bench,
+        parity,
         convert,
         info,
         warmup,

@@ -80,12 +80,12 @@ def run(options: argparse.Namespace) -> int:
 
     if options.depth is not None and options.depth < 0:
         raise UsageError(f"--depth must be at least 0, got {options.depth}")
-    sizes = [_sizes(text) for text in options.size]
+    sizes = [read_size(text) for text in options.size]
     with undrawn(), visitors_welcome(seed=0):
         if "::" in options.model or ".py" in options.model:
-            model = _of_file(options, sizes)
+            model = model_of_file(options, sizes)
         else:
-            model, sizes = _named(options, sizes)
+            model, sizes = named_model(options, sizes)
         with errors_explained(options.model, inspect.getfile(type(model))):
             try:
                 found = summary(model, sizes, depth=options.depth, training=options.training)
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def read_size(text: str) -> tuple[int, ...]:
     """Read 3x224x224, or 3,224,224.
 
     Raises:
@@ -111,7 +111,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _named(
+def named_model(
     options: argparse.Namespace, sizes: list[tuple[int, ...]]
 ) -> tuple[Module, list[tuple[int, ...]]]:
     """Build a model of the catalogue; its input is that of the paper, if no size is given."""
@@ -151,7 +151,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
     return found
 
 
-def _of_file(options: argparse.Namespace, sizes: list[tuple[int, ...]]) -> Module:
+def model_of_file(options: argparse.Namespace, sizes: list[tuple[int, ...]]) -> Module:
     """Return what a file calls a model: a Module, a class of them or a function that makes one."""
     from minicnn.cli.user_code import errors_explained, find
     from minicnn.nn import Module

@@ -105,6 +105,8 @@ constexpr size_t STACK_BYTES = 256 * 1024;
 constexpr size_t STACK_BYTES = 64 * 1024;
 #endif
 
+constexpr size_t STACKS = 64;  // that are taken together
+
 void thread_main();
 
 #if defined(__x86_64__)
@@ -269,15 +271,14 @@ inline void thread_main() {
 inline char* new_stack() {
     if (machine->free_stacks.empty()) {
         // Pages that no thread touches cost nothing.
-        const size_t together = 64;
-        void* memory = mmap(nullptr, together * STACK_BYTES, PROT_READ | PROT_WRITE,
+        void* memory = mmap(nullptr, STACKS * STACK_BYTES, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED) {
             say("no memory for the stacks of threads");
             return nullptr;
         }
         machine->all_stacks.push_back(static_cast<char*>(memory));
-        for (size_t i = together; i-- > 0;)
+        for (size_t i = STACKS; i-- > 0;)
             machine->free_stacks.push_back(static_cast<char*>(memory) + i * STACK_BYTES);
     }
     char* stack = machine->free_stacks.back();
@@ -286,7 +287,12 @@ inline char* new_stack() {
 }
 
 inline void free_stacks() {
-    for (char* memory : machine->all_stacks) munmap(memory, 64 * STACK_BYTES);
+    for (char* memory : machine->all_stacks) {
+#ifdef __SANITIZE_ADDRESS__
+        __asan_unpoison_memory_region(memory, STACKS * STACK_BYTES);  // of functions that never return
+#endif
+        munmap(memory, STACKS * STACK_BYTES);
+    }
 }
 
 // Let a thread run until it waits or returns.
@@ -294,6 +300,9 @@ inline void resume(Thread& thread) {
     if (thread.state == State::fresh) {
         thread.stack = new_stack();
         if (!thread.stack) return;
+#ifdef __SANITIZE_ADDRESS__
+        __asan_unpoison_memory_region(thread.stack, STACK_BYTES);
+#endif
         start_context(thread.context, thread.stack);
     }
     thread.state = State::ready;

@@ -20,6 +20,7 @@ from manifest import rows_of
 
 HEADER = Path(__file__).parents[1] / "emulation" / "cuda.h"
 SANITIZED = os.environ.get("MINICNN_SANITIZE") == "1"
+SEED = int(os.environ.get("MINICNN_EMULATION_SEED", 0))  # of launches that do not say one
 FLAGS = [
     *("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE"),
     *("-fvisibility=hidden", "-ffp-contract=off"),
@@ -66,13 +67,14 @@ class Module:
         names = ctypes.c_char_p.in_dll(self._library, "minicnn_names").value
         self.kernels = names.decode().split()
 
-    def launch(self, name, grid, block, arguments, shared=0, deferred=False, seed=0) -> None:
+    def launch(self, name, grid, block, arguments, shared=0, deferred=True, seed=SEED) -> None:
         """Run a kernel; when this returns it is done.
 
         Args:
             arguments: NumPy arrays or None, given as their addresses; NumPy numbers of the types
                 that the kernel declares; structures, as arrays of no dimension.
-            deferred: whether `copy_async_*` copies when it is waited for, instead of at once.
+            deferred: whether `copy_async_*` copies when it is waited for, instead of at once;
+                before that, its target is NaN.
             seed: of the order in which blocks, warps and threads take turns; 0 is their own.
 
         Raises:

@@ -131,13 +131,13 @@ def test_a_block_counts_votes(words):
 
 def test_atomics(words):
     y, z = np.zeros(3, np.int32), np.zeros(1, np.float32)
-    words.launch("atomics", 3, 50, (y, z))
+    words.launch("atomics", 3, 50, (y, z), seed=0)
     assert [*y.tolist(), z[0]] == [300, 49, 5, 75]
 
 
 def test_shared_memory_is_nan_before_each_block(words):
     y = np.zeros(64, np.float32)
-    words.launch("unwritten", 2, 64, (y,), shared=256)
+    words.launch("unwritten", 2, 64, (y,), shared=256, seed=0)
     assert np.isnan(y).all()
 
 
@@ -378,7 +378,7 @@ def test_a_wrong_kernel_is_an_error(name, message):
     offset = np.int32(1 if name == "misaligned" else 16)
     wrong = emulation.module(WRONG)
     with pytest.raises(emulation.KernelError, match=f"(?s){name}: .*{message}"):
-        wrong.launch(name, 2, 128, (np.zeros(128, np.float32), offset), shared=512)
+        wrong.launch(name, 2, 128, (np.zeros(128, np.float32), offset), shared=512, seed=0)
     wrong.launch("writes_global", 1, 128, (np.zeros(144, np.float32), offset))
 
 
