@@ -133,9 +133,8 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     if len(arrays) < len(values):
         _check_numbers(op, values)
     if not all(type(array) is np.ndarray for array in arrays):
-        devices = [device_of(array) for array in arrays]
-        if len(set(devices)) > 1:
-            raise DeviceError(f"{op.name} got arrays on {devices}; move one with .to(device)")
+        values = _on_one_device(op, inputs, values)
+        arrays = [value for value in values if hasattr(value, "dtype")]
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) == 1:
         return values
@@ -153,6 +152,21 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
         single = [hasattr(v, "dtype") and v.ndim == 0 and v.dtype.kind in "iu" for v in values]
         return [v.astype(dtype) if s else v for v, s in zip(values, single, strict=True)]
     return values
+
+
+def _on_one_device(op: Op[Any], inputs: tuple[Any, ...], values: list[Any]) -> list[Any]:
+    """Refuse arrays on several devices; a single value on the CPU is a number to every card."""
+    devices = [device_of(value) for value in values if hasattr(value, "dtype")]
+    if len(set(devices)) == 1:
+        return values
+    numbers = [
+        isinstance(v, np.ndarray) and v.ndim == 0 and not getattr(t, "requires_grad", False)
+        for v, t in zip(values, inputs, strict=True)
+    ]
+    others = [v for v, is_number in zip(values, numbers, strict=True) if not is_number]
+    if len({device_of(value) for value in others if hasattr(value, "dtype")}) > 1:
+        raise DeviceError(f"{op.name} got arrays on {devices}; move one with .to(device)")
+    return [v[()] if is_number else v for v, is_number in zip(values, numbers, strict=True)]
 
 
 def _alike(values: list[Any]) -> bool:
@@ -192,8 +206,12 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     except OverflowError as error:
         raise ArgumentError(f"{op.name}: {error}; convert the tensor with .to(dtype)") from None
     except TypeError as error:
-        from_numpy = str(error).startswith(("ufunc", "numpy boolean"))
-        if not (from_numpy or any(array is None for array in arrays)):
+        if "numpy.ndarray" in str(error) or "Implicit conversion" in str(error):  # so says CuPy
+            raise DeviceError(
+                f"{op.name}: arrays on the CPU and on the card; move one with .to(device): {error}"
+            ) from error
+        of_types = str(error).startswith(("ufunc", "numpy boolean", "Wrong type"))  # last: CuPy
+        if not (of_types or any(array is None for array in arrays)):
             raise  # a call with wrong settings stays a TypeError
         types = " and ".join(
             "None" if array is None else str(array.dtype)

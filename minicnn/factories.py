@@ -11,17 +11,18 @@ from minicnn import random
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels import cards
-from minicnn_kernels.arrays import is_floating, to_device
+from minicnn_kernels.arrays import at_hand, is_floating, like, new, taken_to, to_device
 
 CARDS = (2, 13)  # DLPack's numbers for the memory of a CUDA card, and for managed memory
 
 
 def tensor(
-    data: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
+    data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Copy numbers, nested lists, arrays or tensors into a new leaf.
 
-    Python floats become float32, integers int64; arrays keep their type.
+    Python floats become float32, integers int64; arrays keep their type.  Without `device` it lies
+    where a tensor does, else on the CPU.
 
     >>> tensor([[1, 2], [3, 4]]).dtype, tensor([0.5]).dtype
     (dtype('int64'), dtype('float32'))
@@ -31,11 +32,12 @@ def tensor(
         ShapeError: rows differ in length.
     """
     if isinstance(data, Tensor):
-        data = data.array
+        device, data = device or data.device, data.array
     elif isinstance(data, (list, tuple)):
-        data = [item.array if isinstance(item, Tensor) else item for item in data]
+        data = [item.cpu().array if isinstance(item, Tensor) else item for item in data]
+    on_card = getattr(data, "device", "cpu") != "cpu"
     try:
-        array = np.array(data, dtype=dtype)
+        array = np.array(data, dtype=dtype, like=data if on_card else None)
     except (ValueError, TypeError, OverflowError) as error:
         kind = ShapeError if "inhomogeneous" in str(error) else DTypeError
         raise kind(f"tensor: cannot make a tensor of these data: {error}") from None
@@ -46,7 +48,7 @@ def tensor(
     )
     if dtype is None and array.dtype == np.float64 and not typed:
         array = array.astype(np.float32)
-    return Tensor(to_device(array, device), requires_grad=requires_grad)
+    return Tensor(to_device(array, device or "cpu"), requires_grad=requires_grad)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -103,22 +105,27 @@ def zeros(
     *size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """Return a tensor of zeros; `zeros(2, 3)` and `zeros((2, 3))` mean the same."""
-    array = np.zeros(_shape("zeros", *size), dtype or np.float32)
-    return _finish(array, dtype, device, requires_grad)
+
+    def make(shape: tuple[int, ...]) -> Any:
+        return np.zeros(shape, dtype or np.float32, like=like(device))
+
+    return Tensor(new(device, _shape("zeros", *size), make), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return a tensor of ones."""
-    array = np.ones(_shape("ones", *size), dtype or np.float32)
-    return _finish(array, dtype, device, requires_grad)
+    return full(_shape("ones", *size), 1, dtype or np.float32, device, requires_grad)
 
 
 def empty(
     *size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
 ) -> Tensor:
     """Return a tensor whose values are whatever the memory held."""
-    array = np.empty(_shape("empty", *size), dtype or np.float32)
-    return _finish(array, dtype, device, requires_grad)
+
+    def make(shape: tuple[int, ...]) -> Any:
+        return np.empty(shape, dtype or np.float32, like=like(device))
+
+    return Tensor(new(device, _shape("empty", *size), make), requires_grad)
 
 
 def full(
@@ -127,8 +134,11 @@ def full(
     """Return a tensor filled with one value, of the value's type unless `dtype` is given."""
     if dtype is None:
         dtype = np.float32 if isinstance(fill_value, float) else np.asarray(fill_value).dtype
-    array = np.full(_shape("full", size), fill_value, dtype)
-    return _finish(array, dtype, device, requires_grad)
+
+    def make(shape: tuple[int, ...]) -> Any:
+        return np.full_like(like(device), fill_value, dtype, shape=shape)
+
+    return Tensor(new(device, _shape("full", size), make), requires_grad)
 
 
 def zeros_like(other: Tensor, dtype: Any = None) -> Tensor:
@@ -151,13 +161,19 @@ def full_like(other: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
     return Tensor(np.full_like(other.array, fill_value, dtype=dtype))
 
 
-def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
+def eye(n: int, m: int | None = None, dtype: Any = None, device: str = "cpu") -> Tensor:
     """Return the (n, m) matrix with ones on the diagonal."""
     rows, columns = _shape("eye", n, n if m is None else m)
-    return _finish(np.eye(rows, columns), dtype, "cpu", False)
+    return _finish(np.eye(rows, columns), dtype, device, False)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    dtype: Any = None,
+    device: str = "cpu",
+) -> Tensor:
     """Return start, start + step, ... up to, not including, end.
 
     >>> arange(3), arange(0, 1, 0.25)
@@ -172,19 +188,23 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
     array = np.arange(first, last, step)
     if dtype is None:
         dtype = np.float32 if array.dtype.kind == "f" else np.int64
-    return _finish(array, dtype, "cpu", False)
+    return _finish(array, dtype, device, False)
 
 
-def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
+def linspace(
+    start: float, end: float, steps: int, dtype: Any = None, device: str = "cpu"
+) -> Tensor:
     """Return `steps` values evenly spaced from start to end, both included."""
     (count,) = _shape("linspace", steps)
-    return _finish(np.linspace(start, end, count), dtype, "cpu", False)
+    return _finish(np.linspace(start, end, count), dtype, device, False)
 
 
-def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None, device: str = "cpu"
+) -> Tensor:
     """Return base to the power of `steps` values evenly spaced from start to end."""
     (count,) = _shape("logspace", steps)
-    return _finish(np.logspace(start, end, count, base=base), dtype, "cpu", False)
+    return _finish(np.logspace(start, end, count, base=base), dtype, device, False)
 
 
 # --- random ---------------------------------------------------------------------------------------
@@ -226,7 +246,9 @@ def randn_like(other: Tensor, dtype: Any = None) -> Tensor:
     return randn(other.shape, dtype=dtype or other.dtype, device=other.device)
 
 
-def randint(low: int = 0, high: Any = None, size: Any = None, dtype: Any = None) -> Tensor:
+def randint(
+    low: int = 0, high: Any = None, size: Any = None, dtype: Any = None, device: str = "cpu"
+) -> Tensor:
     """Return random integers in [low, high) from the global generator.
 
     `randint(10, (2, 3))` means `randint(0, 10, (2, 3))`.
@@ -242,13 +264,13 @@ def randint(low: int = 0, high: Any = None, size: Any = None, dtype: Any = None)
         raise ArgumentError(f"randint: there is no integer in [{low}, {high})")
     shape = _shape("randint", size)
     array = random.default.numpy_generator().integers(low, high, shape)
-    return _finish(array, np.int64 if dtype is None else dtype, "cpu", False)
+    return _finish(array, np.int64 if dtype is None else dtype, device, False)
 
 
-def randperm(n: int) -> Tensor:
+def randperm(n: int, device: str = "cpu") -> Tensor:
     """Return the numbers 0 to n - 1 in random order."""
     (count,) = _shape("randperm", n)
-    return Tensor(random.default.numpy_generator().permutation(count))
+    return Tensor(to_device(random.default.numpy_generator().permutation(count), device))
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
@@ -264,7 +286,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
         raise DTypeError("normal: needs either a tensor for mean or std, or a size")
     kind = _floating("normal", tensors[0].dtype if tensors else None)
     means, deviations = values_of(mean), values_of(std)
-    if not np.all(deviations >= 0):
+    if at_hand(deviations) and not np.all(deviations >= 0):
         raise ArgumentError(f"normal: std must not be negative, got {deviations}")
     try:
         shape = np.broadcast_shapes(np.shape(means), np.shape(deviations))
@@ -275,6 +297,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
     numbers = random.default.numpy_generator().standard_normal(
         shape if size is None else _shape("normal", size)
     )
+    numbers = taken_to(tensors[0].array, numbers) if tensors else numbers
     return Tensor((means + deviations * numbers).astype(kind))
 
 
@@ -287,10 +310,10 @@ def bernoulli(input: Tensor, p: float | None = None) -> Tensor:
     """
     kind = _floating("bernoulli", input.dtype) if p is None else input.dtype
     probability = input.array if p is None else np.float64(p)
-    if not np.all((probability >= 0) & (probability <= 1)):
+    if at_hand(probability) and not np.all((probability >= 0) & (probability <= 1)):
         raise ArgumentError("bernoulli: probabilities must lie in [0, 1]")
-    drawn = random.default.numpy_generator().random(input.shape) < probability
-    return Tensor(drawn.astype(kind))
+    numbers = taken_to(input.array, random.default.numpy_generator().random(input.shape))
+    return Tensor((numbers < probability).astype(kind))
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> Tensor:
@@ -311,7 +334,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> T
     if input.ndim not in (1, 2) or input.shape[-1] == 0:
         raise ShapeError(f"multinomial: weights must be (C) or (N, C), got {input.shape}")
     weights = input.array.astype(np.float64)
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(axis=-1).all():
+    right = np.isfinite(weights) & (weights >= 0) & weights.any(axis=-1, keepdims=True)
+    if at_hand(right) and not right.all():
         raise ArgumentError("multinomial: weights must be finite, at least 0, and not all 0")
     count = input.shape[-1]
     if num_samples < 1 or (num_samples > count and not replacement):
@@ -321,9 +345,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> T
         )
     generator = random.default.numpy_generator()
     if not replacement:
-        quotients = weights / generator.standard_exponential(weights.shape)
+        quotients = weights / taken_to(weights, generator.standard_exponential(weights.shape))
         return Tensor(np.argsort(-quotients, axis=-1)[..., :num_samples])
     total = weights.cumsum(axis=-1)
     shares = (total / total[..., -1:])[..., None, :]
-    numbers = generator.random((*weights.shape[:-1], num_samples))[..., None]
+    numbers = taken_to(weights, generator.random((*weights.shape[:-1], num_samples)))[..., None]
     return Tensor((numbers >= shares).sum(axis=-1))

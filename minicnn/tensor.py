@@ -254,10 +254,8 @@ class Tensor:
         notes = [] if self.array.size or self.ndim == 1 else [f"shape={self.shape}"]
         notes += [] if self.dtype in ("float32", "int64", "bool") else [f"dtype={self.dtype}"]
         notes += [] if self.device == "cpu" else [f'device="{self.device}"']
-        if self.node is not None:
-            notes.append(f"made_by={self.node.op.name}")
-        elif self.requires_grad:
-            notes.append("requires_grad=True")
+        made_by = [f"made_by={self.node.op.name}"] if self.node is not None else []
+        notes += made_by or (["requires_grad=True"] if self.requires_grad else [])
         return f"tensor({', '.join([values, *notes])})"
 
     def __reduce__(self) -> Any:

@@ -11,7 +11,14 @@ from minicnn_kernels.reference import fft as _fft  # noqa: F401 - likewise
 from minicnn_kernels.reference import lines as _lines  # noqa: F401 - likewise
 from minicnn_kernels.reference import winograd as _winograd  # noqa: F401 - likewise
 from minicnn_kernels.reference.convolution import conv, conv_bias, conv_input, conv_weight
-from minicnn_kernels.reference.gather import add_along, add_lines, take_along, take_lines
+from minicnn_kernels.reference.gather import (
+    add_along,
+    add_at,
+    add_lines,
+    combine_at,
+    take_along,
+    take_lines,
+)
 from minicnn_kernels.reference.normalization import (
     Moments,
     no_moments,
@@ -54,9 +61,11 @@ keep_freed_memory()  # a training step frees and makes the same arrays over and 
 __all__ = [
     "Moments",
     "add_along",
+    "add_at",
     "add_lines",
     "autotune",
     "col2im",
+    "combine_at",
     "conv",
     "conv_bias",
     "conv_input",

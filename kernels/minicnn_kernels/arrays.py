@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -40,7 +43,65 @@ def can_be_changed(x: Any) -> bool:
     """Say whether values may be written, each to a place of its own."""
     if isinstance(x, np.ndarray):
         return x.flags.writeable
-    return is_on_card(x) and 0 not in x.strides
+    if not is_on_card(x):
+        return False
+    return all(n == 1 or step != 0 for n, step in zip(x.shape, x.strides, strict=True))
+
+
+def at_hand(value: Any) -> bool:
+    """Say whether looking at values does not wait for a card.
+
+    >>> at_hand(np.zeros(3)), at_hand(0.5)
+    (True, True)
+    """
+    return isinstance(value, (np.ndarray, np.generic, int, float))
+
+
+def as_array(value: Any) -> Array:
+    """Return an array of either device as it is, and numbers and lists as NumPy's array.
+
+    >>> as_array(np.float32(0.5)), as_array([1, 2])
+    (array(0.5, dtype=float32), array([1, 2]))
+    """
+    array: Array = value if is_on_card(value) else np.asarray(value)
+    return array
+
+
+def filled(x: Array, number: Any) -> Any:
+    """Return a number as the card that holds x takes it without a copy from the host."""
+    return np.full_like(x, number, shape=()) if is_on_card(x) else number
+
+
+def contiguous(x: Array) -> Array:
+    """Return the array itself if its values lie in reading order, else a copy that does."""
+    return x if x.flags.c_contiguous else x.copy()
+
+
+def beside(x: Any, table: Any) -> Array:
+    """Return a small table, made by NumPy, where x lies; a card keeps each that it was given.
+
+    So positions and weights are copied in the first step only, and later ones can be captured.
+    """
+    if not (is_on_card(x) and isinstance(table, np.ndarray)):
+        array: Array = table
+        return array
+    return _table(device_of(x), table.tobytes(), table.shape, table.dtype)
+
+
+@cache
+def _table(device: str, values: bytes, shape: tuple[int, ...], dtype: Any) -> Array:
+    found: Array = to_device(np.frombuffer(values, dtype).reshape(shape), device)
+    return found
+
+
+def as_strided(
+    x: Any, shape: tuple[int, ...], strides: tuple[int, ...], writeable: bool = False
+) -> Array:
+    """Look at the memory of x in another shape, with these steps in bytes."""
+    if not is_on_card(x):
+        return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=writeable)
+    view: Array = cards.cupy().lib.stride_tricks.as_strided(x, shape, strides)
+    return view
 
 
 def keep_freed_memory() -> None:
@@ -102,6 +163,59 @@ def is_floating(dtype: Any) -> bool:
     return bool(found.kind == "f" or (found.kind == "V" and found.name == "bfloat16"))
 
 
+def on(device: str) -> AbstractContextManager[Any]:
+    """Let new arrays of a card lie on this one, inside a `with` block.
+
+    Raises:
+        DeviceError: there is no such device, or no CuPy to reach it.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise DeviceError(f'unknown device {device!r}; it must be "cpu", "cuda" or "cuda:1"')
+    if kind == "cpu":
+        return nullcontext()
+    card: AbstractContextManager[Any] = cards.device(int(number) if number else None)
+    return card
+
+
+def like(device: str) -> Array:
+    """Return an array of nothing, for NumPy's argument `like`: `np.zeros(3, like=like("cuda"))`."""
+    return _NOTHING if device == "cpu" else _nothing_on_card()
+
+
+_NOTHING = np.empty(0)
+
+
+@cache
+def _nothing_on_card() -> Array:
+    nothing: Array = cards.cupy().empty(0)
+    return nothing
+
+
+def new(device: str, shape: tuple[int, ...], make: Callable[[tuple[int, ...]], Array]) -> Array:
+    """Return make(shape) on a device; images on cards have their channels last in memory."""
+    with on(device):
+        if device == "cpu" or len(shape) not in IMAGE_DIMENSIONS:
+            return make(shape)
+        images, channels, *sides = shape
+        return as_channels_first(make((images, *sides, channels)))
+
+
+def taken_to(x: Any, array: Array) -> Array:
+    """Return an array where x lies; a copy of one on the CPU, if that is a card."""
+    if not is_on_card(x):
+        return array
+    taken: Array = to_device(array, device_of(x))
+    return taken
+
+
+def drawn(x: Any, draw: Callable[[], Array]) -> Array:
+    """Return numbers that NumPy draws where x lies; a captured step draws them anew each time."""
+    if not is_on_card(x):
+        return draw()
+    return replay.repeated(lambda: replay.numbers(draw()))
+
+
 def to_device(array: Any, device: str) -> Any:
     """Return the array on `device`: "cpu", "cuda" or "cuda:1"; a copy if it has to move.
 
@@ -112,16 +226,13 @@ def to_device(array: Any, device: str) -> Any:
         DeviceError: there is no such device, or no CuPy to reach it.
         OutOfMemoryError: it has no room.
     """
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise DeviceError(f'unknown device {device!r}; it must be "cpu", "cuda" or "cuda:1"')
-    on_host = isinstance(array, np.ndarray)
-    if kind == "cpu" and on_host:
+    place, on_host = on(device), isinstance(array, np.ndarray)
+    if device == "cpu" and on_host:
         return array
-    if kind == "cpu":
+    if device == "cpu":
         replay.refuse(f"values of an array of shape {array.shape} are read on the CPU")
         return array.get()
-    with cards.device(int(number) if number else None) as card, memory.named("to", [array]):
+    with place as card, memory.named("to", [array]):
         if not on_host and array.device == card:
             return array
         replay.refuse(f"an array of shape {array.shape} is copied to a card")

@@ -174,7 +174,7 @@ def _lazy(value: Any) -> Any:
 def _signature(value: Any) -> Any:
     """Return all of an argument on which a recording depends; of what is no key, a new one."""
     if isinstance(value, np.ndarray) or is_on_card(value):
-        return value.shape, value.strides, value.dtype.num
+        return value.shape, value.strides, value.dtype.num, type(value)
     try:
         hash(value)
     except TypeError:

@@ -29,6 +29,9 @@ _only_numpy: ContextVar[bool] = ContextVar("only numpy", default=False)
 _chosen: ContextVar[dict[str, str]] = ContextVar("algorithms", default={})  # noqa: B039 - never changed
 
 
+BOTH = ("cpu", "cuda")
+"""The devices of what is written with NumPy and computed by CuPy on a card."""
+
 REMEMBERED = 4096
 """Choices that a kernel keeps; then it begins anew."""
 

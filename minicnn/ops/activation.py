@@ -20,6 +20,7 @@ from minicnn.ops.shape import reshape
 from minicnn.ops.special import normal_cdf
 from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import drawn
 from minicnn_kernels.reference import elementwise as kernels
 from minicnn_kernels.reference import softmax as softmaxes
 
@@ -49,7 +50,7 @@ def hardtanh(x: Array, /, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """y = min(max(x, min_val), max_val); the gradient at both bounds is 0."""
     if x.dtype.kind == "b" or (x.dtype.kind == "u" and int(min_val) < 0):
         raise DTypeError(f"hardtanh: {x.dtype} does not reach from {min_val} to {max_val}")
-    return np.clip(x, *(np.asarray(bound).astype(x.dtype) for bound in (min_val, max_val)))
+    return np.clip(x, *(np.asarray(bound).astype(x.dtype)[()] for bound in (min_val, max_val)))
 
 
 @hardtanh.gradient(saves="y")
@@ -108,8 +109,12 @@ def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
     if not training:
         return leaky_relu(input, (lower + upper) / 2)
     only_floating("rrelu", input)
-    drawn = random.default.numpy_generator().uniform(lower, upper, input.shape)
-    return leaky_relu(input, drawn.astype(input.dtype))
+
+    def draw() -> Array:
+        slopes = random.default.numpy_generator().uniform(lower, upper, input.shape)
+        return slopes.astype(input.dtype)
+
+    return leaky_relu(input, drawn(values_of(input), draw))
 
 
 @pointwise

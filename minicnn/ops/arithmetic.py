@@ -18,7 +18,7 @@ from minicnn.ops.elementwise import cast, exp, floating, floor, log, no_slope, t
 from minicnn.ops.indexing import nonzero
 from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import as_array, is_floating
 from minicnn_kernels.pointwise import Lazy
 from minicnn_kernels.reference import elementwise as kernels
 from minicnn_kernels.reference.blockwise import choose
@@ -67,7 +67,7 @@ def _scaled(op: str, alpha: float, b: Any) -> Any:
         return b * alpha
     if isinstance(alpha, float) and not is_floating(b.dtype):
         raise ArgumentError(f"{op}: alpha={alpha} must be an integer for {b.dtype}")
-    return b * np.asarray(alpha, b.dtype)
+    return b * b.dtype.type(alpha)
 
 
 @pointwise
@@ -100,7 +100,7 @@ def div(a: Array, b: Array, /, *, rounding_mode: str | None = None) -> Array:
 @div.gradient(saves="a b")
 def _(dy: Array, y: Array, a: Array, b: Array, *, rounding_mode: str | None) -> Gradients:
     if rounding_mode is not None:
-        return lambda: no_slope(a), lambda: no_slope(b)
+        return lambda: no_slope(dy, a), lambda: no_slope(dy, b)
     return lambda: unbroadcast(dy / b, a), lambda: unbroadcast(-dy * a / (b * b), b)
 
 
@@ -333,11 +333,13 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         raise ArgumentError("where: input and other are needed, or neither of them")
     holds = values_of(condition)
     if not isinstance(holds, Lazy):
-        holds = np.array(holds)  # a copy: the condition may be changed before backward
+        holds = as_array(holds).copy("K")  # the condition may be changed before backward
     if holds.dtype not in (bool, np.uint8):
         raise DTypeError(f"where: condition must be boolean, got {holds.dtype}; compare it first")
     if isinstance(condition, Tensor) and not any(isinstance(x, Tensor) for x in (input, other)):
-        input = Tensor(np.asarray(input, np.float32 if isinstance(input, float) else None))
+        dtype = np.float32 if isinstance(input, float) else as_array(input).dtype
+        is_array = hasattr(input, "shape")
+        input = Tensor(input if is_array else np.full_like(holds, input, dtype, shape=()))
     return select(input, other, condition=holds.astype(bool, copy=False))
 
 
@@ -438,7 +440,7 @@ def copysign(a: Array, b: Array, /) -> Array:
 @copysign.gradient(saves="y a")
 def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
     kept = np.sign(values_of(y)) * np.sign(values_of(a))  # 1 or -1, and 0 at 0
-    return lambda: unbroadcast(dy * kept, a), lambda: no_slope(b)
+    return lambda: unbroadcast(dy * kept, a), lambda: no_slope(dy, b)
 
 
 def heaviside(input: Any, values: Any) -> Any:

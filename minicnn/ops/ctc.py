@@ -18,6 +18,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import GradientError
 from minicnn.ops.indexing import gather
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import taken_to
 
 LOWEST = -1e300  # stands in for -inf where two of them would be subtracted
 
@@ -43,16 +44,18 @@ def path_scores(emitted: Array, symbols: Array) -> Array:
     are float64; only the exponentials, which are at most 1, have the type of `emitted`.
     """
     steps, batch, places = emitted.shape
-    skip_cost = np.zeros((batch, places))
-    skip_cost[:, 2:][symbols[:, 2:] == symbols[:, :-2]] = -np.inf
-    scores = np.full((steps, batch, 2 + places), -np.inf)  # two places before the first
+    skip_cost = np.zeros((batch, places), like=emitted)
+    skip_cost[:, 2:] = np.where(symbols[:, 2:] == symbols[:, :-2], -np.inf, 0)
+    before_first = 2  # places
+    shape = steps, batch, before_first + places
+    scores = np.full_like(emitted, -np.inf, np.float64, shape=shape, order="C")
     scores[0, :, 2:4] = emitted[0, :, :2]
-    ways = np.empty((3, batch, places))
-    relative = np.empty(ways.shape, emitted.dtype)
+    ways = np.empty((3, batch, places), like=emitted)
+    relative = np.empty_like(emitted, shape=ways.shape)
     for before, now, probability in zip(scores[:-1], scores[1:], emitted[1:], strict=True):
         ways[0], ways[1] = before[:, 2:], before[:, 1:-1]  # stay, go on, skip
         np.add(before[:, :-2], skip_cost, out=ways[2])
-        highest = np.maximum.reduce(ways, initial=LOWEST)
+        highest = np.maximum(ways.max(axis=0), LOWEST)
         np.subtract(ways, highest, out=relative, casting="same_kind")
         np.exp(relative, out=relative)
         np.add(np.log(relative.sum(axis=0)) + highest, probability, out=now[:, 2:])
@@ -65,16 +68,17 @@ def backwards(values: Array, sequences: Sequences) -> tuple[Array, Array]:
     Return it with a mask of what belongs to a sequence; turned twice, that is back in its place.
     """
     steps, batch, places = values.shape
-    time = (sequences.input_lengths - 1 - np.arange(steps)[:, None])[:, :, None]
-    place = sequences.counts[:, None] - 1 - np.arange(places)
+    times, numbers = np.arange(steps, like=values), np.arange(batch, like=values)
+    time = (sequences.input_lengths - 1 - times[:, None])[:, :, None]
+    place = sequences.counts[:, None] - 1 - np.arange(places, like=values)
     inside = (time >= 0) & (place >= 0)
-    turned = values[np.maximum(time, 0), np.arange(batch)[:, None], np.maximum(place, 0)]
+    turned = values[np.maximum(time, 0), numbers[:, None], np.maximum(place, 0)]
     return turned, inside
 
 
 def log_likelihood(scores: Array, sequences: Sequences) -> Array:
     """Return the logarithm of the probability of all paths that end with the sequence, (N)."""
-    each = np.arange(len(sequences.counts))
+    each = np.arange(len(sequences.counts), like=scores)
     final = scores[sequences.input_lengths - 1, each]
     last, last_but_one = final[each, sequences.counts - 1], final[each, sequences.counts - 2]
     nothing = sequences.counts == 1  # only the blank, and no label before it
@@ -126,7 +130,9 @@ def ctc(log_probs: Any, labels: Array, lengths: Array, input_lengths: Array, bla
     """
     symbols = np.full((len(labels), 2 * labels.shape[1] + 1), blank)
     symbols[:, 1::2] = labels
-    sequences = Sequences(symbols, 2 * lengths + 1, input_lengths)
+    tables = symbols, 2 * lengths + 1, input_lengths
+    sequences = Sequences(*(taken_to(values_of(log_probs), table) for table in tables))
+    symbols = sequences.symbols
     emitted = gather(log_probs, 2, np.broadcast_to(symbols, (len(log_probs), *symbols.shape)))
     with np.errstate(all="ignore"):
         scores = path_scores(values_of(emitted), symbols)

@@ -13,6 +13,7 @@ from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import clone
 from minicnn.tensor import Tensor
+from minicnn_kernels.arrays import at_hand, to_device
 from minicnn_kernels.reference.copying import copied
 
 __all__ = [
@@ -35,8 +36,9 @@ def _(dy: Array, y: Array, x: Array, *, offset: int, dim1: int, dim2: int) -> Gr
 def on_diagonal(x: Array, /, shape: Shape, offset: int, dim1: int, dim2: int) -> Array:
     """y[...,k,k + offset] = x[...,k], and 0 elsewhere."""
     y = np.zeros_like(x, shape=shape)
-    line = np.diagonal(y, offset, dim1, dim2)  # looks at the memory of y, but read-only
-    line.flags.writeable = True
+    line = np.diagonal(y, offset, dim1, dim2)  # looks at the memory of y
+    if at_hand(y):  # NumPy's is read-only
+        line.flags.writeable = True
     line[...] = x
     return y
 
@@ -153,7 +155,9 @@ def _check_matrices(op: str, x: Array) -> None:
         raise ShapeError(f"{op}: needs a matrix or a batch of them, got shape {x.shape}")
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = np.int64, device: str = "cpu"
+) -> Tensor:
     """Return the places of a matrix on and below a diagonal: row numbers above column numbers.
 
     y[0,k] - y[1,k] >= -offset
@@ -162,10 +166,12 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) 
         ShapeError: a size is negative.
         DTypeError: `dtype` is no integer type.
     """
-    return _triangle("tril_indices", np.tril_indices, row, col, offset, dtype)
+    return _triangle("tril_indices", np.tril_indices, row, col, offset, dtype, device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = np.int64, device: str = "cpu"
+) -> Tensor:
     """Return the places of a matrix on and above a diagonal: row numbers above column numbers.
 
     y[1,k] - y[0,k] >= offset
@@ -174,12 +180,14 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) 
         ShapeError: a size is negative.
         DTypeError: `dtype` is no integer type.
     """
-    return _triangle("triu_indices", np.triu_indices, row, col, offset, dtype)
+    return _triangle("triu_indices", np.triu_indices, row, col, offset, dtype, device)
 
 
-def _triangle(op: str, find: Any, row: int, col: int, offset: int, dtype: Any) -> Tensor:
+def _triangle(
+    op: str, find: Any, row: int, col: int, offset: int, dtype: Any, device: str
+) -> Tensor:
     if row < 0 or col < 0:
         raise ShapeError(f"{op}: a matrix of {row} rows and {col} columns is not possible")
     if np.dtype(dtype).kind not in "iu":
         raise DTypeError(f"{op}: dtype must be an integer type, got {np.dtype(dtype)}")
-    return Tensor(np.stack(find(row, offset, col)).astype(dtype))
+    return Tensor(to_device(np.stack(find(row, offset, col)).astype(dtype), device))

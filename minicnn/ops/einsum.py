@@ -149,7 +149,7 @@ def _distinct(x: Any, names: Labels, sizes: dict[int, int]) -> tuple[Any, Labels
             places = [i for i, other in enumerate(names) if other == name]
             rest = [i for i in range(x.ndim) if i not in places]
             x = permute_dims(x, (*places, *rest))
-            x = index(x, (np.arange(x.shape[0]),) * len(places))
+            x = index(x, (np.arange(x.shape[0], like=values_of(x)),) * len(places))
             names = (name, *(names[i] for i in rest))
     kept = [i for i, name in enumerate(names) if x.shape[i] == sizes[name]]
     if len(kept) == x.ndim:

@@ -89,7 +89,7 @@ def sign(x: Array, /) -> Array:
 
 @sign.gradient(saves="")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: no_slope(x)
+    return lambda: no_slope(dy, x)
 
 
 def signs(x: Array) -> Array:
@@ -97,9 +97,9 @@ def signs(x: Array) -> Array:
     return ((x > 0).view(np.int8) - (x < 0).view(np.int8)).astype(x.dtype)
 
 
-def no_slope(x: Any) -> Array:
-    """Return the gradient of a step function: zeros like x."""
-    return np.zeros(x.shape, x.dtype)
+def no_slope(dy: Any, x: Any) -> Array:
+    """Return the gradient of a step function: zeros like x, where dy lies."""
+    return np.zeros_like(values_of(dy), x.dtype, shape=x.shape)
 
 
 # --- rounding: the gradient is 0 ------------------------------------------------------------------
@@ -113,7 +113,7 @@ def floor(x: Array, /) -> Array:
 
 @floor.gradient(saves="")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: no_slope(x)
+    return lambda: no_slope(dy, x)
 
 
 @pointwise
@@ -124,7 +124,7 @@ def ceil(x: Array, /) -> Array:
 
 @ceil.gradient(saves="")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: no_slope(x)
+    return lambda: no_slope(dy, x)
 
 
 @pointwise
@@ -135,7 +135,7 @@ def trunc(x: Array, /) -> Array:
 
 @trunc.gradient(saves="")
 def _(dy: Array, y: Array, x: Array) -> Gradients:
-    return lambda: no_slope(x)
+    return lambda: no_slope(dy, x)
 
 
 @pointwise
@@ -148,7 +148,7 @@ def round(x: Array, /, *, decimals: int = 0) -> Array:
 
 @round.gradient(saves="")
 def _(dy: Array, y: Array, x: Array, *, decimals: int) -> Gradients:
-    return lambda: no_slope(x)
+    return lambda: no_slope(dy, x)
 
 
 @pointwise

@@ -27,17 +27,20 @@ def _(dy: Array, y: Array, weight: Array, *, positions: Array, share: Array | No
     return dw
 
 
-def shares(positions: Array, padding: int | None, by_frequency: bool, dtype: Any) -> Array | None:
-    """Return which part of each dy reaches its row; None for all.
+def shares(
+    positions: Array, rows: int, padding: int | None, by_frequency: bool, dtype: Any
+) -> Array | None:
+    """Return which part of each dy reaches its row, of so many; None for all.
 
     share[..] = 0 where positions[..] is the padding, else 1 / (how often it occurs), or 1
     """
     if padding is None and not by_frequency:
         return None
-    share = np.ones(positions.shape)
+    share = np.ones_like(positions, np.float64)
     if by_frequency:
-        _, place, counts = np.unique(positions, return_inverse=True, return_counts=True)
-        share /= counts[place].reshape(positions.shape)
+        counts = np.zeros(rows, like=share)
+        kernels.add_at(counts, positions.reshape(-1), share.reshape(-1))
+        share /= counts[positions]
     if padding is not None:
-        share[positions == padding] = 0
+        share *= positions != padding
     return share.astype(dtype)

@@ -15,7 +15,8 @@ from minicnn.ops.indexing import ValuesAndIndices, dimension, gather
 from minicnn.ops.reduce import Dims, axes, kept
 from minicnn.ops.shape import movedim, reshape, squeeze, view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import as_array, at_hand, beside, is_floating
+from minicnn_kernels.reference.scan import accumulated
 
 __all__ = [
     "amax", "amin", "aminmax", "argmax", "argmin", "max", "median", "min", "mode", "nanmedian",
@@ -149,7 +150,7 @@ def _position(op: str, find: Any, x: Any, dim: int | None, keepdim: bool) -> Ten
         (dim,) = _not_empty(op, x, (dim,)) or (None,)
     elif 0 in x.shape:
         raise IndexOutOfRange(f"{op}: shape {x.shape} leaves no values to choose from")
-    return Tensor(np.asarray(find(values_of(x), axis=dim, keepdims=keepdim)))
+    return Tensor(as_array(find(values_of(x), axis=dim, keepdims=keepdim)))
 
 
 def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
@@ -188,7 +189,7 @@ def _largest_or_smallest(
     _not_empty(op, x, (dim,))
     position = dimension(op, dim, x.ndim)
     axis = position if x.ndim else None
-    return along(x, np.asarray(find_position(values_of(x), axis, keepdims=True)), position, keepdim)
+    return along(x, as_array(find_position(values_of(x), axis, keepdims=True)), position, keepdim)
 
 
 def along(x: Any, positions: Array, dim: int, keepdim: bool) -> ValuesAndIndices:
@@ -225,7 +226,7 @@ def _median(op: str, x: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> 
     if dim is None:
         flat = np.reshape(values_of(x), -1)
         if flat.size == 0 and is_floating(x.dtype):
-            flat = np.full(1, np.nan, x.dtype)
+            flat = np.full_like(flat, np.nan, shape=1)
         _not_empty(op, flat, None)
         return pick(x, _middle(flat, 0, skip_nan).reshape(()), tuple(range(x.ndim)))
     dims = _not_empty(op, x, (dim,))
@@ -259,12 +260,13 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     order = np.argsort(values, axis, kind="stable")
     ordered = np.take_along_axis(values, order, axis)
     before = (slice(None),) * axis
-    starts = np.ones(ordered.shape, bool)
+    starts = np.ones_like(ordered, bool)
     starts[(*before, slice(1, None))] = (
         ordered[(*before, slice(1, None))] != ordered[(*before, slice(-1))]
     )
-    place = np.arange(ordered.shape[axis]).reshape(-1, *[1] * (values.ndim - axis - 1))
-    run_start = np.maximum.accumulate(np.where(starts, place, 0), axis)
+    place = np.arange(ordered.shape[axis], like=values)
+    place = place.reshape(-1, *[1] * (values.ndim - axis - 1))
+    run_start = accumulated(np.maximum, np.where(starts, place, 0), axis)
     best = np.argmax(place - run_start, axis, keepdims=True)
     positions = np.take_along_axis(order, best, axis)
     return along(input, positions.reshape(kept(input.shape, dims)), axis, keepdim)
@@ -347,10 +349,10 @@ def _checked_shares(op: str, x: Any, q: Any, interpolation: str) -> Array:
         raise DTypeError(f"{op}: q is {q.dtype}, the values are {x.dtype}; convert one")
     if not (hasattr(q, "dtype") or isinstance(q, (int, float))):
         raise DTypeError(f"{op}: q must be a number or a tensor, got {type(q).__name__}")
-    shares = np.asarray(values_of(q), x.dtype)
+    shares = beside(values_of(x), as_array(values_of(q)).astype(x.dtype))
     if shares.ndim > 1:
         raise ShapeError(f"{op}: q must be a number or a vector, got shape {shares.shape}")
-    if not ((shares >= 0) & (shares <= 1)).all():
+    if at_hand(shares) and not ((shares >= 0) & (shares <= 1)).all():
         raise ArgumentError(f"{op}: q must lie in [0, 1], got {values_of(q)}")
     if interpolation not in _RANKS:
         raise ArgumentError(f"{op}: interpolation is one of {list(_RANKS)}, got {interpolation!r}")

@@ -21,6 +21,7 @@ from minicnn.ops.methods import contiguous
 from minicnn.ops.resample import cubic_weights, linear_weights
 from minicnn.ops.shape import movedim, stack, transpose, unsqueeze, view_as
 from minicnn.tensor import values_of
+from minicnn_kernels.arrays import beside
 from minicnn_kernels.geometry import Sides
 
 # --- three operations, linear in two of x, w and dy: each other's gradients -----------------------
@@ -75,8 +76,9 @@ def grid_sample(x: Any, grid: Any, mode: str, padding_mode: str, align_corners: 
     """
     batch, channels, *image = x.shape
     points = grid.shape[1:-1]
-    pixels = np.repeat(np.arange(batch), prod(points))[None]  # [k,p], counted through all images
-    outside = np.zeros(pixels.shape, bool)
+    images = np.arange(batch, like=values_of(x))
+    pixels = np.repeat(images, prod(points))[None]  # [k,p], counted through all images
+    outside = np.zeros_like(pixels, bool)
     weights = None
     for side, size in enumerate(image):
         along = view_as(index(grid, (..., -1 - side)), (pixels.shape[1],))
@@ -162,7 +164,8 @@ def affine_grid(theta: Any, image: Sides, align_corners: bool) -> Any:
     """Return grid[n,i,j] = theta[n] (column, row, 1) for the pixels of an image in [-1, 1]."""
     sides = [_middles(size, align_corners, theta.dtype) for size in image]
     rows = np.stack([*np.meshgrid(*sides, indexing="ij")[::-1], np.ones(image, theta.dtype)], -1)
-    points = matrix_product(rows.reshape(-1, len(image) + 1), transpose(theta, 1, 2))
+    table = beside(values_of(theta), rows.reshape(-1, len(image) + 1))
+    points = matrix_product(table, transpose(theta, 1, 2))
     return view_as(points, (len(theta), *image, len(image)))
 
 

@@ -13,6 +13,7 @@ from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from minicnn.ops.broadcast import Shape, broadcast_shapes, broadcast_to
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import as_array, at_hand, beside, taken_to
 
 __all__ = [
     "argwhere", "gather", "index_select", "masked_select", "narrow", "nonzero", "select", "take",
@@ -70,14 +71,17 @@ def for_numpy(where: Any) -> Any:
     """Return an index as NumPy takes it."""
     if not isinstance(where, Along):
         return where
-    grid: list[Array] = list(np.ogrid[tuple(slice(n) for n in where.chosen.shape)])
+    grid: list[Array] = [
+        beside(where.chosen, places)
+        for places in np.ogrid[tuple(slice(n) for n in where.chosen.shape)]
+    ]
     grid[where.dim] = where.chosen
     return tuple(grid)
 
 
 def is_positions(part: Any) -> bool:
     """Say whether a part of an index is an array of positions."""
-    return isinstance(part, np.ndarray) and part.dtype != bool
+    return getattr(part, "ndim", 0) > 0 and part.dtype != bool
 
 
 def add_at(y: Array, where: Any, values: Array) -> None:
@@ -94,7 +98,7 @@ def add_at(y: Array, where: Any, values: Array) -> None:
         lines = values.reshape(*y.shape[:dim], chosen.size, *y.shape[dim + 1 :])
         kernels.add_lines(y, lines, chosen.reshape(-1) % y.shape[dim], dim=dim)
         return
-    np.add.at(y.reshape(-1), places(parts, y.shape), values.reshape(-1))
+    kernels.add_at(y.reshape(-1), places(parts, y.shape), values.reshape(-1))
 
 
 def is_whole(parts: tuple[Any, ...]) -> bool:
@@ -110,16 +114,18 @@ def places(parts: tuple[Any, ...], shape: Shape) -> Array:
     """
     first, last = next(i for i, part in enumerate(parts) if is_positions(part)), len(parts)
     if not (is_whole(parts[:first]) and all(map(is_positions, parts[first:]))):
-        return np.arange(prod(shape)).reshape(shape)[parts].reshape(-1)
+        return np.arange(prod(shape), like=parts[first]).reshape(shape)[parts].reshape(-1)
     numbers: Any = 0
     for part, size in zip(parts[first:], shape[first:last], strict=True):
         numbers = numbers * size + np.where(part < 0, part + size, part)
     numbers = numbers.reshape(-1)
     if first:
-        blocks = np.arange(prod(shape[:first]))[:, None] * prod(shape[first:last])
+        blocks = np.arange(prod(shape[:first]), like=numbers)[:, None] * prod(shape[first:last])
         numbers = (blocks + numbers).reshape(-1)
     row = prod(shape[last:])
-    return numbers if row == 1 else (numbers[:, None] * row + np.arange(row)).reshape(-1)
+    if row == 1:
+        return numbers
+    return (numbers[:, None] * row + np.arange(row, like=numbers)).reshape(-1)
 
 
 # --- x[...] ---------------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ def get_item(x: Any, where: Any) -> Any:
         IndexOutOfRange: a position that is not there, or too many of them.
     """
     try:
-        return index(*integers_first(x, frozen(where)))
+        return index(*integers_first(x, frozen(where, values_of(x))))
     except IndexError as error:
         raise IndexOutOfRange(f"tensor[index]: shape {x.shape}: {error}") from None
 
@@ -146,11 +152,14 @@ def values_at(x: Any, where: Any) -> Any:
     return index(x, where)
 
 
-def frozen(where: Any) -> Any:
-    """Copy index arrays: the gradient uses them later, when the caller may have changed them."""
+def frozen(where: Any, x: Array) -> Any:
+    """Copy index arrays: the gradient uses them later, when the caller may have changed them.
+
+    Positions on the CPU go to where x lies.
+    """
     if isinstance(where, tuple) or is_list_of_indices(where):
-        return tuple(frozen_part(part) for part in where)
-    return frozen_part(where)
+        return tuple(frozen_part(part, x) for part in where)
+    return frozen_part(where, x)
 
 
 def is_list_of_indices(where: Any) -> bool:
@@ -159,17 +168,18 @@ def is_list_of_indices(where: Any) -> bool:
     return isinstance(where, list) and len(where) < 32 and any(isinstance(p, parts) for p in where)
 
 
-def frozen_part(part: Any) -> Any:
+def frozen_part(part: Any, x: Array) -> Any:
     """Copy what names positions along a dimension, or is a mask, as bytes are to PyTorch too."""
-    if not isinstance(part, (Tensor, np.ndarray, list, tuple)):
+    if not (isinstance(part, (list, tuple)) or _is_array(part)):
         return part
-    positions = np.array(values_of(list(part) if isinstance(part, tuple) else part))
-    if positions.dtype == np.uint8:
-        return positions.astype(bool)
-    if positions.ndim == 0 and positions.dtype.kind in "iu":
+    positions = as_array(values_of(list(part) if isinstance(part, tuple) else part)).copy("K")
+    if positions.ndim == 0 and positions.dtype.kind in "iu" and positions.dtype != np.uint8:
         return positions.item()
-    empty_list = positions.size == 0 and positions.dtype != bool
-    return positions.astype(np.intp) if empty_list else positions
+    if positions.dtype == np.uint8:
+        positions = positions.astype(bool)
+    elif positions.size == 0 and positions.dtype != bool:  # an empty list
+        positions = positions.astype(np.intp)
+    return taken_to(x, positions)
 
 
 def integers_first(x: Any, where: Any) -> tuple[Any, Any]:
@@ -179,20 +189,24 @@ def integers_first(x: Any, where: Any) -> tuple[Any, Any]:
     """
     parts = where if isinstance(where, tuple) else (where,)
     integers = [isinstance(part, (int, np.integer)) for part in parts]
-    if not any(integers) or not any(isinstance(part, np.ndarray) for part in parts):
+    if not any(integers) or not any(map(_is_array, parts)):
         return x, where
     first: list[Any] = []
     for part in parts:
-        if isinstance(part, np.ndarray):
+        if _is_array(part):
             first += [slice(None)] * (part.ndim if part.dtype == bool else 1)
         else:
             first.append(part)
     later = (
-        part if part is Ellipsis or isinstance(part, np.ndarray) else slice(None)
+        part if part is Ellipsis or _is_array(part) else slice(None)
         for part, is_integer in zip(parts, integers, strict=True)
         if not is_integer
     )
     return index(x, tuple(first)), tuple(later)
+
+
+def _is_array(part: Any) -> bool:
+    return hasattr(part, "ndim") and not isinstance(part, np.generic)
 
 
 # --- the arguments of PyTorch's functions ---------------------------------------------------------
@@ -255,19 +269,19 @@ def positions_in(op: str, index: Any) -> Array:
     Raises:
         DTypeError: it does not hold integers.
     """
-    chosen = np.asarray(values_of(index))
+    chosen = as_array(values_of(index))
     if chosen.dtype.kind not in "iu":
         raise DTypeError(f"{op}: index must hold integers, got {chosen.dtype}; use .long()")
     return chosen.astype(np.intp, copy=False)
 
 
 def check_inside(op: str, chosen: Array, size: int, first: int = 0) -> None:
-    """Refuse positions outside of [first, size).
+    """Refuse positions outside of [first, size); those on a card are not looked at.
 
     Raises:
         IndexOutOfRange: there is one.
     """
-    if chosen.size and not (first <= chosen.min() and chosen.max() < size):
+    if at_hand(chosen) and chosen.size and not (first <= chosen.min() and chosen.max() < size):
         outside = chosen[(chosen < first) | (chosen >= size)]
         raise IndexOutOfRange(f"{op}: position {outside[0]} is not in [{first}, {size})")
 
@@ -278,7 +292,7 @@ def mask_of(op: str, mask: Any) -> Array:
     Raises:
         DTypeError: it is not boolean.
     """
-    values = np.asarray(values_of(mask))
+    values = as_array(values_of(mask))
     if values.dtype != bool:
         raise DTypeError(f"{op}: mask must be boolean, got {values.dtype}; compare, as in x > 0")
     return values
@@ -388,7 +402,7 @@ def along(op: str, shape: Shape, dim: int, index: Any) -> Any:
             f"but in dimension {dim}"
         )
     check_inside(op, chosen, (*shape, 1)[position])
-    return Along(np.array(chosen), position) if chosen.ndim else (np.array(chosen),)
+    return Along(chosen.copy(), position) if chosen.ndim else (chosen.copy(),)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
@@ -432,7 +446,7 @@ def take(input: Any, index: Any) -> Any:
     """
     chosen, size = positions_in("take", index), prod(input.shape)
     check_inside("take", chosen, size, first=-size)
-    return values_at(input.reshape(-1), (np.array(chosen),))
+    return values_at(input.reshape(-1), (chosen.copy(),))
 
 
 # --- where a condition holds ----------------------------------------------------------------------
@@ -475,6 +489,8 @@ def _places_of(values: Array) -> Array:
         return np.argwhere(values)
     size = values.shape[-1]
     rows = values.reshape(prod(values.shape[:-1]), size) != 0
+    if not at_hand(values):
+        return np.argwhere(values)
     first = np.arange(len(rows))
     of_row = np.column_stack([*np.unravel_index(first, values.shape[:-1]), -first * size])
     found = np.repeat(of_row, np.count_nonzero(rows, axis=1), axis=0)

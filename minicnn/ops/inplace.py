@@ -20,7 +20,7 @@ from minicnn.ops.elementwise import cast
 from minicnn.ops.indexing import frozen, index, integers_first
 from minicnn.ops.shape import permute_dims, view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array, can_be_changed, device_of, filled, to_device
 
 VIEWS = (broadcast_to, view_as, permute_dims, index, diagonal_of, cast)
 """The operations whose result may look at the memory of their input."""
@@ -45,7 +45,7 @@ def change(tensor: Tensor, name: str, write: Callable[[Array], Any], source: Any
                 f"{name}: the gradient of the new values, shape {source.shape}, would be lost; "
                 f"use .detach(), or the out-of-place form"
             )
-    if not tensor.array.flags.writeable:
+    if not can_be_changed(tensor.array):
         raise ArgumentError(
             f"{name}: the memory of this tensor, shape {tensor.shape}, is read-only (it is "
             f"expanded, or wraps a read-only array); change a copy"
@@ -64,7 +64,11 @@ def change(tensor: Tensor, name: str, write: Callable[[Array], Any], source: Any
 
 def copy_(tensor: Tensor, source: Any) -> Tensor:
     """Overwrite the values with those of `source`, broadcast to this shape."""
-    return change(tensor, "copy_", lambda array: np.copyto(array, values_of(source)), source)
+
+    def write(array: Array) -> None:
+        np.copyto(array, to_device(as_array(values_of(source)), device_of(array)))
+
+    return change(tensor, "copy_", write, source)
 
 
 def fill_(tensor: Tensor, value: float) -> Tensor:
@@ -81,8 +85,13 @@ def set_item(tensor: Tensor, where: Any, value: Any) -> None:
     """Overwrite the values at `where`: `tensor[where] = value`."""
 
     def write(array: Array) -> None:
-        target, positions = integers_first(array, frozen(where))
-        target[positions] = values_of(value)
+        target, positions = integers_first(array, frozen(where, array))
+        values = values_of(value)
+        target[positions] = (
+            filled(array, values)
+            if np.ndim(values) == 0
+            else to_device(as_array(values), device_of(array))
+        )
 
     change(tensor, "tensor[index] = value", write, value)
 

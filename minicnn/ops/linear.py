@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
 import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import DTypeError, ShapeError
@@ -15,6 +13,7 @@ from minicnn.ops.broadcast import unbroadcast
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import permute_dims, transpose, unsqueeze, view_as
 from minicnn_kernels import products
+from minicnn_kernels.reference import reductions
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "ger", "inner", "kron", "matmul",
@@ -40,7 +39,7 @@ def _(dy: Array, y: Array, a: Array, b: Array) -> Gradients:
 def inner_product(a: Array, b: Array, /, dim: int = -1) -> Array:
     """y = sum_k a[..,k,..] * b[..,k,..] along a dimension of arrays of one shape."""
     if dim in (-1, a.ndim - 1):  # BLAS adds up what lies side by side
-        return np.vecdot(a, b)
+        return reductions.inner(a, b)
     return kernels.total(a * b, axes=(dim,)).squeeze(dim)
 
 

@@ -21,7 +21,9 @@ from minicnn.ops.indexing import index_sum
 from minicnn.ops.reduce import mean, sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.pointwise import pointwise
-from minicnn.tensor import Tensor
+from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import as_array, filled
+from minicnn_kernels.reference.softmax import places
 
 
 def reduced(losses: Any, reduction: str) -> Any:
@@ -136,7 +138,7 @@ def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
 def softmax_cross_entropy(x: Array, /, labels: Array, dim: int) -> Array:
     """y[n,..] = -ln softmax(x)[n,t,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..]."""
     top, log_total = (v.squeeze(dim) for v in kernels.log_total(x, dim=dim))
-    return np.asarray(log_total - (x[places(labels, dim)] - top))
+    return as_array(log_total - (x[places(labels, dim)] - top))
 
 
 @softmax_cross_entropy.gradient(saves="x")
@@ -145,8 +147,8 @@ def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
 
     def dx() -> Any:
         if isinstance(dy, Tensor):  # recorded: the softmax is a function of x
-            one_hot = np.zeros(x.shape, x.dtype)
-            one_hot[of_label] = 1
+            one_hot = np.zeros_like(values_of(x))
+            one_hot[of_label] = filled(one_hot, 1)
             return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
         dx = kernels.softmax(x, np.expand_dims(dy, dim), dim=dim)
         dx[of_label] -= dy
@@ -158,17 +160,9 @@ def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
 @differentiable
 def weighted_total(x: Array, /, weights: Array, labels: Array) -> Array:
     """y = sum_n weights[n] * x[n,t], t = labels[n]."""
-    return np.asarray(np.vdot(weights, x[np.arange(len(labels)), labels]))
+    return as_array((weights * x[places(labels, 1)]).sum())
 
 
 @weighted_total.gradient(saves="")
 def _(dy: Array, y: Array, x: Array, *, weights: Array, labels: Array) -> Gradients:
-    return lambda: index_sum(dy * weights, (np.arange(len(labels)), labels), x.shape)
-
-
-def places(labels: Array, dim: int) -> tuple[Array, ...]:
-    """Return the index of x[n,t,..], t = labels[n,..]; the classes are along `dim`."""
-    others = [
-        np.arange(n).reshape(-1, *[1] * (labels.ndim - i - 1)) for i, n in enumerate(labels.shape)
-    ]
-    return (*others[:dim], labels, *others[dim:])
+    return lambda: index_sum(dy * weights, places(labels, 1), x.shape)

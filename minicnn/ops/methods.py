@@ -15,7 +15,7 @@ from minicnn.ops.inplace import change
 from minicnn.ops.rearrange import repeat, unfold
 from minicnn.ops.shape import adjoint, clone, expand, permute, reshape, t
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array, is_floating
+from minicnn_kernels.arrays import Array, is_floating, taken_to
 
 __all__ = [
     "H", "T", "contiguous", "dim", "element_size", "expand", "expand_as", "grad_fn",
@@ -162,7 +162,8 @@ def _drawn(x: Tensor, name: str, draw: Callable[[np.random.Generator], Array]) -
         raise DTypeError(f"{name}: the tensor must hold floating-point numbers, got {x.dtype}")
 
     def write(array: Array) -> None:
-        np.copyto(array, draw(random.default.numpy_generator()), casting="same_kind")
+        numbers = draw(random.default.numpy_generator())
+        np.copyto(array, taken_to(array, numbers), casting="same_kind")
 
     return change(x, name, write)
 
@@ -172,21 +173,25 @@ def _drawn(x: Tensor, name: str, draw: Callable[[np.random.Generator], Array]) -
 
 def new_zeros(x: Any, *size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, of the tensor's element type unless `dtype` is given."""
-    return factories.zeros(*size, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return factories.zeros(
+        *size, dtype=dtype or x.dtype, device=x.device, requires_grad=requires_grad
+    )
 
 
 def new_ones(x: Any, *size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, of the tensor's element type unless `dtype` is given."""
-    return factories.ones(*size, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return factories.ones(
+        *size, dtype=dtype or x.dtype, device=x.device, requires_grad=requires_grad
+    )
 
 
 def new_full(
     x: Any, size: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return one value everywhere, of the tensor's element type unless `dtype` is given."""
-    return factories.full(size, fill_value, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return factories.full(size, fill_value, dtype or x.dtype, x.device, requires_grad)
 
 
 def new_tensor(x: Any, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a copy of data, of the tensor's element type unless `dtype` is given."""
-    return factories.tensor(data, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return factories.tensor(data, dtype or x.dtype, x.device, requires_grad)

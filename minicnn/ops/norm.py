@@ -18,6 +18,7 @@ from minicnn.ops.reduce import Dims, axes, kept, only_floating, sum
 from minicnn.ops.shape import view_as
 from minicnn.pointwise import pointwise
 from minicnn.tensor import values_of
+from minicnn_kernels.reference.reductions import inner
 
 __all__ = ["dist", "norm"]
 
@@ -26,7 +27,7 @@ __all__ = ["dist", "norm"]
 def finite_norm(x: Array, /, p: float, dims: tuple[int, ...], keepdim: bool) -> Array:
     """y = (sum_i |x[i]|^p)^(1/p) over the dimensions `dims`; the gradient at x = 0 is 0."""
     if p == 2 and dims == (x.ndim - 1,):
-        length = np.sqrt(np.vecdot(x, x))
+        length = np.sqrt(inner(x, x))
         return length[..., None] if keepdim else length
     if p == 2:
         return np.sqrt(np.sum(x * x, axis=dims, keepdims=keepdim))

@@ -140,8 +140,8 @@ def _weights(x: Any, gamma: Any, beta: Any, weights: Shape | None) -> tuple[Any,
     if given is None:
         given = weights = (1,) * x.ndim
     return (
-        np.ones(given, x.dtype) if gamma is None else gamma,
-        np.zeros(given, x.dtype) if beta is None else beta,
+        np.ones_like(values_of(x), shape=given) if gamma is None else gamma,
+        np.zeros(given, x.dtype, like=values_of(x)) if beta is None else beta,
         given if weights is None else weights,
     )
 
@@ -198,7 +198,7 @@ def _rescale_gradients(
     dy: Any, x: Any, gamma: Any, statistics: Moments, eps: float, weights: Shape
 ) -> tuple[Thunk, Thunk, Thunk]:
     """Return dx, dgamma and dbeta, on arrays or Tensors."""
-    one, zero = (np.full(gamma.shape, value, x.dtype) for value in (1, 0))
+    one, zero = (np.full_like(values_of(dy), value, shape=gamma.shape) for value in (1, 0))
     only_scaled = statistics._replace(mean=np.zeros_like(statistics.mean))
     seen = Spec(weights, x.dtype)
 

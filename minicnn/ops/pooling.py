@@ -19,7 +19,7 @@ from minicnn.ops.indexing import index
 from minicnn.ops.resample import mean_taps, resample
 from minicnn.ops.shape import view_as
 from minicnn.tensor import values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import beside, is_floating
 from minicnn_kernels.geometry import Bins, Sides, Windows
 
 AnyWindows = Windows | Bins
@@ -79,11 +79,12 @@ def _(ddx: Array, y: Array, dy: Array, *, winner: Array, windows: AnyWindows) ->
 def winning_pixels(winner: Array, windows: AnyWindows) -> Array:
     """Return where each winning cell lies in the image, counted in reading order."""
     cells = np.unravel_index(winner, windows.kernel)
-    pixels = np.zeros(winner.shape, np.int64)
+    pixels = np.zeros_like(winner, np.int64)
     for side, (n, places) in enumerate(zip(windows.image, windows.places, strict=True)):
         table = np.array(places, np.int64).reshape(windows.output[side], windows.kernel[side])
         window = np.arange(len(table)).reshape(-1, *[1] * (windows.ndim - side - 1))
-        pixels = pixels * n + table[window, cells[side]].clip(0)  # of one that sees no pixel
+        table, window = (beside(winner, t) for t in (table.clip(0), window))  # 0: it sees no pixel
+        pixels = pixels * n + table[window, cells[side]]
     return pixels
 
 
@@ -105,7 +106,7 @@ def _(dy: Array, y: Array, x: Array, *, pixels: Array, size: Sides) -> Gradients
 
 def take_pixels(x: Any, pixels: Array) -> Any:
     """Return y[n,c,i,j] = x[n, c, pixels[n,c,i,j]], where pixels counts in reading order."""
-    n, c = np.ogrid[: x.shape[0], : x.shape[1]]
+    n, c = (beside(pixels, places) for places in np.ogrid[: x.shape[0], : x.shape[1]])
     flat = view_as(x, (*x.shape[:2], prod(x.shape[2:])))
     return view_as(index(flat, (n[..., None], c[..., None], _flat(pixels))), pixels.shape)
 
@@ -127,8 +128,9 @@ def avg_pool(
     """
     count = divisor or pixels_per_window(windows, count_include_pad)
     if not is_floating(x.dtype):
-        return div(window_sum(x, windows), np.asarray(count, x.dtype), rounding_mode="trunc")
-    return window_sum(x, windows) * np.asarray(1 / count, dtype=x.dtype)
+        number = beside(values_of(x), np.asarray(count, x.dtype))
+        return div(window_sum(x, windows), number, rounding_mode="trunc")
+    return window_sum(x, windows) * beside(values_of(x), np.asarray(1 / count, dtype=x.dtype))
 
 
 def pixels_per_window(windows: Windows, count_include_pad: bool) -> Any:

@@ -14,6 +14,7 @@ from minicnn.ops.indexing import dimension as counted_from_front
 from minicnn.ops.indexing import get_item, there_is
 from minicnn.ops.shape import clone, flatten, flip, integers, transpose, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import as_array, to_device
 
 __all__ = ["fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile"]
 
@@ -170,7 +171,7 @@ def _repeated_in_a_row(x: Any, counts: Array, dim: int) -> Any:
 
 
 def _counts(repeats: Any) -> Array:
-    counts = np.asarray(values_of(repeats))
+    counts = to_device(as_array(values_of(repeats)), "cpu")  # the shape depends on them
     if counts.dtype.kind not in "iu":
         raise DTypeError(f"repeat_interleave: repeats must be integers, got {counts.dtype}")
     if counts.ndim > 1:
@@ -187,7 +188,7 @@ def _counts(repeats: Any) -> Array:
 def sliding(x: Array, /, dim: int, size: int, step: int) -> Array:
     """y[...,i,...,k] = x[...,i * step + k,...]: overlapping windows."""
     windows = np.lib.stride_tricks.sliding_window_view(x, size, dim)
-    return np.array(np.moveaxis(np.moveaxis(windows, dim, 0)[::step], 0, dim))
+    return np.moveaxis(np.moveaxis(windows, dim, 0)[::step], 0, dim).copy("K")
 
 
 @sliding.gradient(saves="")

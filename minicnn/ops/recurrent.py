@@ -29,7 +29,7 @@ from minicnn.ops.arithmetic import add
 from minicnn.ops.linear import affine
 from minicnn.ops.shape import cat, chunk
 from minicnn.tensor import Tensor
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import contiguous, is_floating
 
 __all__ = ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]
 
@@ -228,7 +228,7 @@ def _relu(x: Array) -> Array:
 
 def _turned(w: Array, steps: Steps) -> Array:
     """Return w^T, turned in memory as well if it is needed many times: then it is read in order."""
-    return np.ascontiguousarray(w.T) if len(steps) > 1 else w.T
+    return contiguous(w.T) if len(steps) > 1 else w.T
 
 
 def _with_bias(product: Array, b: Array | None) -> Array:

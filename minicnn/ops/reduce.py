@@ -17,7 +17,8 @@ from minicnn.ops.elementwise import cast, exp, sqrt
 from minicnn.ops.indexing import dimension, index
 from minicnn.ops.shape import movedim, pad_with, reshape, stack, view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import as_array, at_hand, is_floating
+from minicnn_kernels.reference.softmax import maximum
 
 __all__ = [
     "all", "any", "count_nonzero", "logsumexp", "mean", "nanmean", "nansum", "prod", "std",
@@ -106,8 +107,8 @@ def nansum(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     y = sum_i (x[i] if x[i] == x[i] else 0)
     """
     total = sum(input, dim, keepdim, dtype=dtype)
-    if not np.isnan(values_of(total)).any():  # the common case: there was no NaN
-        return total
+    if at_hand(values_of(total)) and not np.isnan(values_of(total)).any():
+        return total  # the common case: there was no NaN
     return sum(where(isnan(input), 0, input), dim, keepdim, dtype=dtype)
 
 
@@ -189,7 +190,7 @@ def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: An
 def variance(x: Array, /, dims: tuple[int, ...], correction: float, keepdim: bool) -> Array:
     """y = sum_i (x[i] - mean)^2 / (M - correction) over the dimensions `dims`."""
     count = _count(x.shape, dims)
-    centered = np.asarray(x - _fast_sum(x, dims, keepdim=True) / max(count, 1))
+    centered = as_array(x - _fast_sum(x, dims, keepdim=True) / max(count, 1))
     np.multiply(centered, centered, out=centered)
     total = _fast_sum(centered, dims, keepdim)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -308,10 +309,10 @@ def log_sum_exp(x: Array, /, dims: tuple[int, ...], keepdim: bool) -> Array:
     if dims and x.size and dims == tuple(range(dims[0], dims[-1] + 1)):  # neighbours, as one
         joined = x.reshape(*x.shape[: dims[0]], -1, *x.shape[dims[-1] + 1 :])
         top, log_total = kernels.log_total(joined, dim=dims[0])
-        if np.isfinite(top).all():
+        if at_hand(top) and np.isfinite(top).all():
             y = (top + log_total).reshape(kept(x.shape, dims))
             return y if keepdim else y.squeeze(dims)
-    top = np.max(x, axis=dims, keepdims=True, initial=-np.inf)
+    top = maximum(x, dims)
     top = np.where(np.isfinite(top), top, 0)
     y = np.log(np.exp(x - top).sum(axis=dims, keepdims=True)) + top
     return y if keepdim else y.squeeze(dims)
@@ -359,7 +360,7 @@ def any(input: Any, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def _yes_or_no(op: str, reduction: Any, x: Any, dim: Dims, keepdim: bool) -> Tensor:
     dims = () if dim in ((), []) else axes(op, dim, x.ndim)  # here () does mean: no dimension
-    found = np.asarray(reduction(values_of(x), axis=dims, keepdims=keepdim))
+    found = as_array(reduction(values_of(x), axis=dims, keepdims=keepdim))
     return Tensor(found.astype(np.uint8) if x.dtype == np.uint8 else found)
 
 
@@ -369,4 +370,4 @@ def count_nonzero(input: Any, dim: Dims = None) -> Tensor:
     y = sum_i (x[i] != 0)
     """
     count = np.count_nonzero(values_of(input), axis=axes("count_nonzero", dim, input.ndim))
-    return Tensor(np.asarray(count))
+    return Tensor(as_array(count))

@@ -17,6 +17,7 @@ import numpy as np
 import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,8 @@ class Taps:
 @differentiable
 def weighted_sums(x: Array, /, taps: Taps, dim: int) -> Array:
     """y[..,i,..] = sum_k weights[k,i] * x[.., places[k,i], ..] along one dimension."""
-    return kernels.weighted_sums(x, taps.places, taps.weights, dim=dim)
+    places, weights = beside(x, taps.places), beside(x, taps.weights)
+    return kernels.weighted_sums(x, places, weights, dim=dim)
 
 
 @weighted_sums.gradient(saves="")

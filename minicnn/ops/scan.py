@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,20 +21,10 @@ from minicnn.ops.indexing import (
 )
 from minicnn.ops.shape import cat, clone, flip, pad_with
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import at_hand, is_floating
+from minicnn_kernels.reference.scan import accumulated
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp"]
-
-
-def accumulated(step: np.ufunc, x: Array, dim: int) -> Array:
-    """Return y[i] = step(y[i-1], x[i]), y[0] = x[0]; slice by slice where they are long."""
-    if x.size < 1024 * x.shape[dim]:
-        return step.accumulate(x, dim, x.dtype)
-    y = np.array(x)
-    lines = np.moveaxis(y, dim, 0)
-    for before, now in pairwise(lines):
-        step(before, now, out=now)
-    return y
 
 
 @differentiable
@@ -94,7 +83,7 @@ def running_product(x: Array, /, dim: int) -> Array:
 
 @running_product.gradient(saves="y x")
 def _(dy: Array, y: Array, x: Array, *, dim: int) -> Gradients:
-    if values_of(x).all():
+    if at_hand(values_of(x)) and values_of(x).all():
         return lambda: sum_from_the_back(dy * y, dim) / x
     # dx[k] = (product before k) * (sum over i >= k of dy[i] * product from k+1 to i)
     return lambda: delayed(y, dim, 1.0) * recurrence_adjoint(dy, x, dim)
@@ -180,9 +169,10 @@ def cummin(input: Any, dim: int) -> ValuesAndIndices:
 def _running_extreme(op: str, better: Any, input: Any, dim: int) -> ValuesAndIndices:
     position, values = dimension(op, dim, input.ndim), values_of(input)
     if input.ndim == 0:
-        return ValuesAndIndices(index(input, ()), Tensor(np.zeros((), np.int64)))
+        return ValuesAndIndices(index(input, ()), Tensor(np.zeros((), np.int64, like=values)))
     is_new = (values == accumulated(better, values, position)) | (values != values)  # or NaN
-    steps = np.arange(input.shape[position]).reshape(-1, *[1] * (input.ndim - position - 1))
+    steps = np.arange(input.shape[position], like=values)
+    steps = steps.reshape(-1, *[1] * (input.ndim - position - 1))
     indices = accumulated(np.maximum, np.where(is_new, steps, 0), position)
     chosen = values_at(input, Along(indices.copy(), position))
     return ValuesAndIndices(chosen, Tensor(indices))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from minicnn.ops.arithmetic import where
@@ -24,7 +25,7 @@ from minicnn.ops.indexing import (
 from minicnn.ops.indexing import index as values_at
 from minicnn.ops.shape import flatten, number_of, numel
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import as_array, filled, is_floating
 
 __all__ = [
     "index_add", "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter",
@@ -35,8 +36,8 @@ __all__ = [
 @differentiable
 def index_set(x: Array, values: Array, /, where: Any) -> Array:
     """y = x, but y[where] = values; no position should be named twice."""
-    y = np.array(x)
-    y[where] = values
+    y = as_array(x).copy("K")
+    y[where] = filled(y, values) if np.ndim(values) == 0 else values
     return y
 
 
@@ -51,7 +52,7 @@ def _(dy: Array, y: Array, x: Array, values: Array, *, where: Any) -> Gradients:
 @differentiable
 def index_added(x: Array, values: Array, /, where: Any) -> Array:
     """y = x, but y[where] += values: a position named twice receives both values."""
-    y = np.array(x, order="C")
+    y = x.copy()
     add_at(y, where, values)
     return y
 
@@ -64,9 +65,9 @@ def _(dy: Array, y: Array, x: Array, values: Array, *, where: Any) -> Gradients:
 @differentiable
 def index_extreme(x: Array, values: Array, /, where: Any, largest: bool) -> Array:
     """y = x, but y[where] = max(y[where], values), or min; equal values share the gradient."""
-    y = np.array(x, order="C")
+    y = x.copy()
     better = np.maximum if largest else np.minimum
-    better.at(y.reshape(-1), places(where, x.shape), values.reshape(-1))
+    kernels.combine_at(better, y.reshape(-1), places(where, x.shape), values.reshape(-1))
     return y
 
 
@@ -82,8 +83,8 @@ def _(dy: Array, y: Array, x: Array, values: Array, *, where: Any, largest: bool
 @differentiable
 def index_product(x: Array, values: Array, /, where: Any) -> Array:
     """y = x, but y[where] *= values: a position named twice is multiplied by both values."""
-    y = np.array(x, order="C")
-    np.multiply.at(y.reshape(-1), places(where, x.shape), values.reshape(-1))
+    y = x.copy()
+    kernels.combine_at(np.multiply, y.reshape(-1), places(where, x.shape), values.reshape(-1))
     return y
 
 
@@ -132,7 +133,8 @@ def scatter(
     """
     src = value if src is None else src
     if not hasattr(src, "shape"):
-        src = np.full(index.shape, number_of("scatter", src, input.dtype))
+        number = number_of("scatter", src, input.dtype)
+        src = np.full_like(values_of(input), number, shape=index.shape)
     if reduce == "add":
         return scatter_add(input, dim, index, src)
     if reduce == "multiply":
@@ -187,23 +189,23 @@ def scatter_reduce(
     total = index_added(input, values, places_along)
     if reduce == "sum":
         return total
-    ones = np.ones(values.shape, np.int64)
+    ones = np.ones_like(values_of(values), np.int64)
     counts = np.maximum(index_sum(ones, places_along, input.shape) + include_self, 1)
     if is_floating(total.dtype):
         return total / counts.astype(total.dtype)
     return Tensor((values_of(total) // counts).astype(total.dtype))
 
 
-def _neutral(reduce: str, dtype: Any) -> Array:
+def _neutral(reduce: str, dtype: Any) -> Any:
     """Return the value that changes nothing when it is combined with others."""
     if reduce not in ("amax", "amin"):
-        return np.asarray(reduce == "prod").astype(dtype)
+        return dtype.type(reduce == "prod")
     if dtype == np.bool_:
-        return np.asarray(reduce == "amin")
+        return reduce == "amin"
     if is_floating(dtype):
-        return np.asarray(-np.inf if reduce == "amax" else np.inf, dtype)
+        return dtype.type(-np.inf if reduce == "amax" else np.inf)
     limits = np.iinfo(dtype)
-    return np.asarray(limits.min if reduce == "amax" else limits.max, dtype)
+    return limits.min if reduce == "amax" else limits.max
 
 
 def _scattered(op: str, input: Any, dim: int, index: Any, src: Any) -> tuple[Any, Any]:
@@ -319,7 +321,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """
     chosen = mask_of("masked_scatter", mask)
     size = broadcast_shapes(input.shape, chosen.shape)
-    chosen = np.array(np.broadcast_to(chosen, size))
+    chosen = np.broadcast_to(chosen, size).copy()
     check_same_type("masked_scatter", input, source)
     count = int(np.count_nonzero(chosen))
     if count > numel(source):

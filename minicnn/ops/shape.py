@@ -98,8 +98,8 @@ def _(dy: Array, y: Array, x: Array) -> Gradients:
     return lambda: dy
 
 
-def number_of(op: str, value: float, dtype: Any) -> Array:
-    """Return a number as an array of one value of a given element type.
+def number_of(op: str, value: float, dtype: Any) -> Any:
+    """Return a number as NumPy's of a given element type.
 
     Raises:
         ArgumentError: the type cannot hold it; negative integers wrap around.
@@ -109,7 +109,7 @@ def number_of(op: str, value: float, dtype: Any) -> Array:
         lowest = -limits.max if isinstance(value, int) else limits.min
         if not lowest <= value <= limits.max:
             raise ArgumentError(f"{op}: {dtype} cannot hold {value}")
-    return np.asarray(value).astype(dtype)
+    return np.asarray(value).astype(dtype)[()]
 
 
 # --- the same order of reading, another shape -----------------------------------------------------

@@ -22,6 +22,7 @@ from minicnn.ops.indexing import (
 )
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import as_array, at_hand, beside
 from minicnn_kernels.reference.sorting import foremost, order
 
 __all__ = [
@@ -63,7 +64,7 @@ def msort(input: Any) -> Any:
 
 
 def _order(x: Array, dim: int, descending: bool) -> Array:
-    return order(x, dim, descending) if x.ndim else np.zeros((), np.int64)
+    return order(x, dim, descending) if x.ndim else np.zeros((), np.int64, like=x)
 
 
 def _taken(x: Any, dim: int, indices: Array) -> ValuesAndIndices:
@@ -91,7 +92,7 @@ def topk(
     if not 0 <= k <= size:
         raise ArgumentError(f"topk: k must be in [0, {size}], got {k}")
     if input.ndim == 0:
-        return _taken(input, position, np.zeros((), np.int64))
+        return _taken(input, position, np.zeros((), np.int64, like=values_of(input)))
     found = foremost(values, k, position, largest)
     if sorted:
         chosen = np.take_along_axis(values, found, position)
@@ -115,9 +116,9 @@ def kthvalue(input: Any, k: int, dim: int | None = None, keepdim: bool = False) 
     if not 1 <= k <= size:
         raise ArgumentError(f"kthvalue: k must be in [1, {size}], got {k}")
     if input.ndim == 0:
-        return _taken(input, position, np.zeros((), np.int64))
+        return _taken(input, position, np.zeros((), np.int64, like=values_of(input)))
     found = np.argpartition(values_of(input), k - 1, position)
-    values, indices = _taken(input, position, np.take(found, [k - 1], position))
+    values, indices = _taken(input, position, found[(slice(None),) * position + (slice(k - 1, k),)])
     if keepdim:
         return ValuesAndIndices(values, indices)
     return ValuesAndIndices(squeeze(values, position), squeeze(indices, position))
@@ -151,7 +152,8 @@ def searchsorted(
         raise ArgumentError(f'searchsorted: side must be "left" or "right", got {side!r}')
     if right and side == "left":
         raise ArgumentError('searchsorted: side "left" contradicts right=True')
-    sequence, values = values_of(sorted_sequence), np.asarray(values_of(input))
+    sequence = values_of(sorted_sequence)
+    values = beside(sequence, as_array(values_of(input)))
     if sequence.ndim == 0 or (sequence.ndim > 1 and sequence.shape[:-1] != values.shape[:-1]):
         raise ShapeError(
             f"searchsorted: the sequence must be a vector, or have a row for each row of the input "
@@ -164,13 +166,13 @@ def searchsorted(
         found = np.searchsorted(sequence, values, "right" if from_right else "left")
     else:
         found = _ranks(sequence, values, from_right)
-    return Tensor(np.asarray(found, np.int32 if out_int32 else np.int64))
+    return Tensor(as_array(found).astype(np.int32 if out_int32 else np.int64, copy=False))
 
 
 def _sorted_by(sequence: Array, sorter: Array) -> Array:
     if sorter.shape != sequence.shape:
         raise ShapeError(f"searchsorted: sorter {sorter.shape} must have shape {sequence.shape}")
-    if sorter.size and (sorter.min() < 0 or sorter.max() >= sequence.shape[-1]):
+    if at_hand(sorter) and sorter.size and (sorter.min() < 0 or sorter.max() >= sequence.shape[-1]):
         raise ArgumentError(f"searchsorted: sorter must be in [0, {sequence.shape[-1]})")
     return np.take_along_axis(sequence, sorter, -1)
 
@@ -181,15 +183,15 @@ def _ranks(sequence: Array, values: Array, from_right: bool) -> Array:
     Both are sorted together, with the values first or last among equals; the steps counted on the
     way are those of the sequence.
     """
-    count = values.shape[-1]
+    length, count = sequence.shape[-1], values.shape[-1]
     together = [sequence, values] if from_right else [values, sequence]
-    order = np.argsort(np.concatenate(together, -1), -1, stable=True)
-    is_value = order >= sequence.shape[-1] if from_right else order < count
-    before = np.cumsum(~is_value, -1)[is_value].reshape(values.shape)
-    which = order[is_value].reshape(values.shape) - (sequence.shape[-1] if from_right else 0)
-    ranks = np.empty(values.shape, np.int64)
-    np.put_along_axis(ranks, which, before, -1)
-    return ranks
+    order = np.argsort(np.concatenate(together, -1), -1, kind="stable")
+    of_sequence = order < length if from_right else order >= count
+    before = np.cumsum(of_sequence, -1)
+    place = np.empty_like(order)  # of each in the order
+    steps = np.broadcast_to(np.arange(length + count, like=order), order.shape)
+    np.put_along_axis(place, order, steps, -1)
+    return np.take_along_axis(before, place[..., length:] if from_right else place[..., :count], -1)
 
 
 def bucketize(

@@ -46,6 +46,10 @@ OF_THE_CARD = (
     "minicnn.cuda",
 )
 
+TYPES_OF_AT = (  # of add, and of the others
+    {"int32", "float16", "float32", "float64", "uint32", "uint64"},
+    {"int32", "float32", "float64", "uint32", "uint64"},
+)
 GIVES_ARRAY = {"allclose", "array_equal", "array_equiv", "count_nonzero"}  # NumPy's give numbers
 
 
@@ -172,14 +176,21 @@ def owner(values):
     return values
 
 
-def on_card(values):
-    """Return NumPy's results as the card's, what is no number or array as it is."""
+def on_card(values, given=()):
+    """Return NumPy's results as the card's, what is no number or array as it is.
+
+    Args:
+        given: arrays of which one may be the result itself.
+    """
     if isinstance(values, (list, tuple)):
-        return type(values)(map(on_card, values))
+        return type(values)(on_card(value, given) for value in values)
     if not isinstance(values, (np.ndarray, np.generic)):
         return values
-    values = np.asanyarray(values)
+    values = np.asarray(values)
     check_type(values.dtype)
+    for array in given:
+        if array.values is values:
+            return array
     machine.allocators[-1].__self__.account(owner(values))
     array = object.__new__(ndarray)
     array.values, array.device, array.base = values, Device(), base_of(values)
@@ -216,8 +227,10 @@ def run(name, function, *args, in_place=False, **kwargs):
         in_place: the result is what the function changes, `args[0]` or `out`.
     """
     machine.check()
-    for array in arrays_in([args, kwargs]):
-        if array.device.id != machine.current and name != "copy":  # which takes it to this card
+    given = list(arrays_in([args, kwargs]))
+    for array in given:
+        elsewhere = array.device.id != machine.current and array.size > 0
+        if elsewhere and name != "copy":  # which takes it to this card
             raise ValueError(
                 f"Array device must be same as the current device: array device = "
                 f"{array.device.id} while current = {machine.current}"
@@ -227,14 +240,16 @@ def run(name, function, *args, in_place=False, **kwargs):
     def compute():
         with np.errstate(all="ignore"):  # no card warns
             result = function(*args, **kwargs)
+        if name == "diagonal":
+            result.flags.writeable = True  # as CuPy's
         return np.asarray(result) if name in GIVES_ARRAY else result
 
     if machine.stream is None or machine.stream.work is None:
-        return on_card(compute())
+        return on_card(compute(), given)
     if in_place or kwargs.get("out") is not None:
         machine.stream.work.append(compute)
         return None
-    return on_card(captured(compute, [v for v in args if isinstance(v, np.ndarray)]))
+    return on_card(captured(compute, [array.values for array in given]), given)
 
 
 def captured(compute, given):
@@ -331,6 +346,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             return NotImplemented
         if method != "__call__" and method not in NAMES["ufuncs"][name]:
             raise NotImplementedError(f"`cupy_{name}.{method}` is not supported yet")
+        if method == "at" and inputs[0].dtype.name not in TYPES_OF_AT[name != "add"]:
+            raise TypeError(f"cupy.{name}.at does not support {inputs[0].dtype}")
         if method in ("at", "reduceat") and any(map(is_host_array, inputs[1:2])):
             machine.note("copy", f"{name}.{method} with a NumPy index")
             inputs = inputs[0], asarray(inputs[1]), *inputs[2:]
@@ -601,6 +618,13 @@ def scatter_add(values, places, added):
     """Add to places."""
     machine.note("atomics", "scatter_add")
     run("scatter_add", np.add.at, values, index(places), added, in_place=True)
+
+
+def piecewise(x, conditions, functions):
+    """Choose numbers; CuPy's does not call functions."""
+    if any(map(callable, functions)):
+        raise NotImplementedError("Callable functions are not supported currently")
+    return run("piecewise", np.piecewise, x, conditions, functions)
 
 
 def plain_function(module, name):
@@ -986,9 +1010,10 @@ class Module(types.ModuleType):
     def __getattr__(self, name):
         module = self.__name__.partition(".")[2]
         if name not in NAMES["functions"].get(module, ()):
-            if module == "" and name in NAMES["ufuncs"]:
+            if module != "" or name not in NAMES["ufuncs"]:
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+            if isinstance(getattr(np, name), np.ufunc):
                 return getattr(np, name)
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return plain_function(module, name)
 
 
@@ -1031,6 +1056,7 @@ def modules():
     kinds = {n: getattr(np, n) for n in ("float16", "float32", "float64", "complex64")}
     kinds |= {n: getattr(np, n) for n in ("int8", "int16", "int32", "int64", "uint8", "bool_")}
     own = (array, asarray, ascontiguousarray, empty, empty_like, asnumpy, get_array_module, copyto)
+    own += (piecewise,)
     top = Module(
         "cupy",
         __version__=NAMES["cupy"],
@@ -1074,13 +1100,17 @@ class Card:
         return {name: n for (k, name), n in machine.seen.items() if k == kind}
 
     @contextmanager
-    def no_copies(self):
+    def no_copies(self, refusing=True):
         """Raise where a value crosses between host and card, or the host waits."""
-        before, machine.refusing = machine.refusing, True
+        before, machine.refusing = machine.refusing, refusing
         try:
             yield
         finally:
             machine.refusing = before
+
+    def copies(self):
+        """Allow copies again, inside a `with` block."""
+        return self.no_copies(refusing=False)
 
 
 def forget_card():

@@ -21,9 +21,9 @@ def test_each_word_receives_the_gradients_of_its_places(rng):
 
 
 def test_shares():
-    assert shares(WORDS, None, False, np.float32) is None
-    assert shares(WORDS, 2, False, np.float32).tolist() == [[1, 0, 0], [1, 0, 1]]
-    scaled = shares(WORDS, 0, True, np.float64)
+    assert shares(WORDS, 4, None, False, np.float32) is None
+    assert shares(WORDS, 4, 2, False, np.float32).tolist() == [[1, 0, 0], [1, 0, 1]]
+    scaled = shares(WORDS, 4, 0, True, np.float64)
     np.testing.assert_allclose(scaled, [[1 / 2, 1 / 3, 1 / 3], [0, 1 / 3, 1 / 2]])
-    assert shares(WORDS, None, True, np.float32).dtype == np.float32
-    assert shares(np.array(3), 3, True, np.float32).tolist() == 0
+    assert shares(WORDS, 4, None, True, np.float32).dtype == np.float32
+    assert shares(np.array(3), 4, 3, True, np.float32).tolist() == 0

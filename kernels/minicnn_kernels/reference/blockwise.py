@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, at_hand
 from minicnn_kernels.pointwise import Lazy
 from minicnn_kernels.threads import parallel
 
@@ -54,6 +54,21 @@ def _on_all_threads(formula: Callable[..., Any], arrays: tuple[Array, ...], leng
     return y
 
 
+def pieces(x: Array, conditions: list[Array], formulas: list[Any]) -> Array:
+    """Return np.piecewise: formulas[k](x) where conditions[k] holds, else the last, if it is left.
+
+    A card computes each formula everywhere.
+    """
+    if at_hand(x):
+        return np.piecewise(x, conditions, formulas)
+    values = [formula(x) if callable(formula) else formula for formula in formulas]
+    y: Any = values.pop() if len(values) > len(conditions) else 0
+    for condition, value in zip(conditions, values, strict=True):
+        y = np.where(condition, value, y)
+    chosen: Array = y
+    return chosen
+
+
 def choose(condition: Array, a: Any, b: Any) -> Any:
     """y[i] = a[i] where the condition holds, else b[i], as np.where, without a branch per value.
 
@@ -63,7 +78,11 @@ def choose(condition: Array, a: Any, b: Any) -> Any:
     if any(isinstance(value, Lazy) for value in (condition, a, b)):
         return np.where(condition, a, b)
     dtype = np.result_type(a, b)
-    if dtype not in (np.float32, np.float64) or np.size(condition) < BLOCK:
+    if (
+        dtype not in (np.float32, np.float64)
+        or np.size(condition) < BLOCK
+        or not at_hand(condition)
+    ):
         y: Array = np.where(condition, a, b)
         return y
     whole = np.dtype(f"i{dtype.itemsize}")

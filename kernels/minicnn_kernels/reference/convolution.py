@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn_kernels import cards
-from minicnn_kernels.arrays import Array, device_of
+from minicnn_kernels.arrays import Array, at_hand, contiguous, device_of, filled
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
 from minicnn_kernels.precision import math_mode
 from minicnn_kernels.products import matmul
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
-from minicnn_kernels.registry import Kernel, can_compile
+from minicnn_kernels.registry import BOTH, Kernel, can_compile
 
 conv = Kernel("conv", tunable=True)
 conv_input = Kernel("conv_input", tunable=True)
@@ -51,7 +51,12 @@ def conv_bias(
         y: Array = chosen.compute(x, w, bias=b, add=add, relu=relu, **settings)
         return y
     y = chosen.compute(x, w, **settings)
-    if can_compile() and y.size >= LARGE and np.moveaxis(y, 1, -1).flags.c_contiguous:
+    if (
+        at_hand(y)
+        and can_compile()
+        and y.size >= LARGE
+        and np.moveaxis(y, 1, -1).flags.c_contiguous
+    ):
         import_module("minicnn_kernels.cpu.convolution").finish(y, b, add, relu)
         return y
     y += per_channel(b, y.ndim)
@@ -62,6 +67,9 @@ def conv_bias(
 
 WORKSPACE_BYTES = 4 * 2**20
 """How large the im2col matrix of one pass may grow; the rest takes further passes."""
+
+ON_CARD = 64
+"""So many times as large on a card, which has no cache to stay in."""
 
 _thread = threading.local()
 
@@ -173,7 +181,7 @@ def _of_windows(products: int, filters: int, groups: int) -> float:
 # the strides differ, and element-wise operations keep them for the next convolution.
 
 
-@conv.algorithm("im2col", cost=im2col_cost)
+@conv.algorithm("im2col", devices=BOTH, cost=im2col_cost)
 def conv_im2col(
     x: Array, w: Array, *, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -188,7 +196,7 @@ def conv_im2col(
     return _images_first(y)
 
 
-@conv_weight.algorithm("im2col", cost=im2col_weight_cost)
+@conv_weight.algorithm("im2col", devices=BOTH, cost=im2col_weight_cost)
 def conv_weight_im2col(
     x: Array, dy: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -203,7 +211,7 @@ def conv_weight_im2col(
     return dw
 
 
-@conv_input.algorithm("im2col", cost=im2col_input_cost)
+@conv_input.algorithm("im2col", devices=BOTH, cost=im2col_input_cost)
 def conv_input_im2col(
     dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -213,7 +221,7 @@ def conv_input_im2col(
     dx = _zeros_by_phase(dy, windows, channels)
     filters, dy = _matrices(w, groups).swapaxes(1, 2), _images_last(dy)
     shape = (channels, *windows.kernel, *windows.output, n_images)
-    for rows, part in _passes(np.broadcast_to(dy.dtype.type(0), shape), windows):
+    for rows, part in _passes(np.broadcast_to(filled(dy, dy.dtype.type(0)), shape), windows):
         cols = _workspace(part)
         matrices = _matrices(cols, groups, 1 + windows.ndim)
         np.matmul(filters, _matrices(dy[:, rows], groups), out=matrices)
@@ -264,7 +272,7 @@ def _images_first(array: Array) -> Array:
 
 def _windows_of(x: Array, windows: Windows) -> Array:
     """Look at the windows of x as (C, KH, KW, OH, OW, N), the images side by side in memory."""
-    padded = np.ascontiguousarray(_images_last(pad_image(x, windows)))
+    padded = contiguous(_images_last(pad_image(x, windows)))
     return _images_last(window_view(_images_first(padded), windows))
 
 
@@ -278,7 +286,8 @@ def _passes(view: Array, windows: Windows) -> Iterator[tuple[slice, Array]]:
     """Split the windows (C, KH, KW, OH, OW, N) by rows so that each part fits WORKSPACE_BYTES."""
     n_rows = windows.output[0]
     bytes_per_row = view.itemsize * prod(view.shape) // max(1, n_rows)
-    step = max(1, WORKSPACE_BYTES // max(1, bytes_per_row))
+    workspace = WORKSPACE_BYTES if at_hand(view) else ON_CARD * WORKSPACE_BYTES
+    step = max(1, workspace // max(1, bytes_per_row))
     by_rows = np.moveaxis(view, 1 + windows.ndim, 0)
     for i in range(0, n_rows, step):
         rows = slice(i, min(i + step, n_rows))
@@ -295,7 +304,12 @@ def _columns(view: Array) -> Array:
 
 
 def _workspace(like: Array) -> Array:
-    """Return this thread's scratch memory in a shape; new pages for each call would cost more."""
+    """Return this thread's scratch memory in a shape; new pages for each call would cost more.
+
+    On a card CuPy's pool keeps it.
+    """
+    if not at_hand(like):
+        return np.empty_like(like, order="C")
     n_bytes = like.itemsize * prod(like.shape)
     memory = getattr(_thread, "memory", None)
     if memory is None or memory.nbytes < n_bytes:
@@ -314,7 +328,7 @@ def _flipped_filter_cost(
     return im2col_input_cost(dy, w, groups=groups) * (3 + ratio) / 4
 
 
-@conv_input.algorithm("flipped_filter", cost=_flipped_filter_cost)
+@conv_input.algorithm("flipped_filter", devices=BOTH, cost=_flipped_filter_cost)
 def conv_input_flipped_filter(
     dy: Array, w: Array, *, size: Sides, stride: Sides, padding: Sides, dilation: Sides, groups: int
 ) -> Array:
@@ -329,7 +343,7 @@ def conv_input_flipped_filter(
     flipped = np.flip(w, tuple(range(2, w.ndim)))
     by_group = flipped.reshape(groups, filters // groups, channels, *kernel)
     turned = by_group.swapaxes(1, 2).reshape(groups * channels, filters // groups, *kernel)
-    turned = np.ascontiguousarray(turned)  # matrices with negative strides are multiplied slowly
+    turned = contiguous(turned)  # matrices with negative strides are multiplied slowly
     spread = _spread(dy, size, w.shape[2:], stride, padding, dilation)
     ones, zeros = (1,) * len(size), (0,) * len(size)
     dx: Array = conv_im2col(
@@ -374,6 +388,7 @@ def _rows(x: Array) -> Array:
 
 @conv.algorithm(
     "one_window",
+    devices=BOTH,
     cost=lambda x, w, **settings: 25_000 + forward_products(x, w, **settings) / 60,
     serves=lambda x, w, *, padding, groups, **settings: _one_window(
         x.shape[2:], w.shape[2:], padding, groups
@@ -386,6 +401,7 @@ def conv_one_window(x: Array, w: Array, **settings: Any) -> Array:
 
 @conv_input.algorithm(
     "one_window",
+    devices=BOTH,
     cost=lambda dy, w, **settings: 25_000 + input_products(dy, w) / 60,
     serves=lambda dy, w, *, size, padding, groups, **settings: _one_window(
         size, w.shape[2:], padding, groups
@@ -398,6 +414,7 @@ def conv_input_one_window(dy: Array, w: Array, **settings: Any) -> Array:
 
 @conv_weight.algorithm(
     "one_window",
+    devices=BOTH,
     cost=lambda x, dy, **settings: 25_000 + weight_products(x, dy, **settings) / 60,
     serves=lambda x, dy, *, size, padding, groups, **settings: _one_window(
         x.shape[2:], size, padding, groups

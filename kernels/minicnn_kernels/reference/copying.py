@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, at_hand
 from minicnn_kernels.registry import can_compile
 from minicnn_kernels.threads import parallel
 
@@ -33,7 +33,7 @@ def assign(y: Array, x: Array) -> None:
     A last dimension of a few values is no loop worth starting for each: then the loop runs along
     the others, once for each of the few.
     """
-    if y.nbytes < PART_BYTES or y.ndim == 0:
+    if y.nbytes < PART_BYTES or y.ndim == 0 or not at_hand(y):
         y[...] = x
         return
     x = np.broadcast_to(x, y.shape)
@@ -52,7 +52,7 @@ def assign(y: Array, x: Array) -> None:
 
 def copied(x: Array) -> Array:
     """Return a copy of x in reading order."""
-    if x.nbytes < PART_BYTES:
+    if x.nbytes < PART_BYTES or not at_hand(x):
         return x.copy()
     images = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
     if images.flags.c_contiguous and not x.flags.c_contiguous and can_compile():
@@ -66,7 +66,11 @@ def copied(x: Array) -> Array:
 def concatenated(arrays: Sequence[Array], dim: int) -> Array:
     """y = the arrays one after the other along a dimension, in the memory order of the first."""
     nbytes = sum(array.nbytes for array in arrays)
-    if nbytes < 2 * PART_BYTES or len({array.dtype for array in arrays}) > 1:
+    if (
+        nbytes < 2 * PART_BYTES
+        or not at_hand(arrays[0])
+        or len({array.dtype for array in arrays}) > 1
+    ):
         return np.concatenate(arrays, dim)
     sizes = [array.shape[dim] for array in arrays]
     shape = (*arrays[0].shape[:dim], sum(sizes), *arrays[0].shape[dim + 1 :])

@@ -15,7 +15,7 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.pointwise import LEAST, one_step
 from minicnn_kernels.reference.blockwise import in_blocks
 from minicnn_kernels.reference.special import polynomial
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.registry import BOTH, Kernel
 
 TAYLOR = [1 / math.factorial(k) for k in range(1, 9)]
 """The coefficients of (e^x - 1) / x."""
@@ -24,13 +24,13 @@ TAYLOR = [1 / math.factorial(k) for k in range(1, 9)]
 fmod, remainder = Kernel("fmod"), Kernel("remainder")
 
 
-@fmod.algorithm("numpy", cost=lambda a, b: 1.0)
+@fmod.algorithm("numpy", devices=BOTH, cost=lambda a, b: 1.0)
 def fmod_numpy(a: Array, b: Array) -> Array:
     """y = a - b * trunc(a / b), with the sign of a."""
     return np.fmod(a, b)
 
 
-@remainder.algorithm("numpy", cost=lambda a, b: 1.0)
+@remainder.algorithm("numpy", devices=BOTH, cost=lambda a, b: 1.0)
 def remainder_numpy(a: Array, b: Array) -> Array:
     """y = a - b * floor(a / b), with the sign of b."""
     return np.remainder(a, b)

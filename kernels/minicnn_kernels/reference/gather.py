@@ -6,11 +6,12 @@ Positions are counted from the front and inside: the caller has checked them.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.arrays import Array, at_hand, is_floating
+from minicnn_kernels.registry import BOTH, Kernel
 
 take_along = Kernel("take_along")
 take_lines = Kernel("take_lines")
@@ -18,38 +19,75 @@ add_along = Kernel("add_along")
 add_lines = Kernel("add_lines")
 
 
-@take_along.algorithm("numpy", cost=lambda x, chosen, dim: 6 * chosen.size)
+@take_along.algorithm("numpy", devices=BOTH, cost=lambda x, chosen, dim: 6 * chosen.size)
 def take_along_numpy(x: Array, chosen: Array, *, dim: int) -> Array:
     """y[i,j] = x[chosen[i,j],j] (dim 0); `chosen` may be smaller than x in other dimensions."""
     return np.take_along_axis(x[within(chosen.shape, dim)], chosen, dim)
 
 
-@take_lines.algorithm("numpy", cost=lambda x, chosen, dim: 1)
+@take_lines.algorithm("numpy", devices=BOTH, cost=lambda x, chosen, dim: 1)
 def take_lines_numpy(x: Array, chosen: Array, *, dim: int) -> Array:
     """y[i,j,k] = x[i,chosen[j],k] (dim 1)."""
     return x.take(chosen, dim)
 
 
-@add_along.algorithm("numpy", cost=lambda y, values, chosen, dim: 12 * chosen.size)
+@add_along.algorithm("numpy", devices=BOTH, cost=lambda y, values, chosen, dim: 12 * chosen.size)
 def add_along_numpy(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
     """Do y[chosen[i,j],j] += values[i,j] (dim 0) in y, an array in reading order."""
-    grid = list(np.ogrid[tuple(slice(n) for n in chosen.shape)])
-    grid[dim] = chosen
-    places = np.ravel_multi_index(np.broadcast_arrays(*grid), y.shape)
-    np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+    places: Any = 0
+    for axis, (n, size) in enumerate(zip(chosen.shape, y.shape, strict=True)):
+        steps = np.arange(n, like=chosen).reshape(-1, *[1] * (y.ndim - axis - 1))
+        places = places * size + (chosen if axis == dim else steps)
+    add_at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
 
 
-@add_lines.algorithm("numpy", cost=lambda y, values, chosen, dim: 5 * values.size)
+@add_lines.algorithm("numpy", devices=BOTH, cost=lambda y, values, chosen, dim: 5 * values.size)
 def add_lines_numpy(y: Array, values: Array, chosen: Array, *, dim: int) -> None:
     """Do y[i,chosen[j],k] += values[i,j,k] (dim 1) in y, an array in reading order."""
-    rounds = turns(chosen)
-    if values.size >= 4096 * len(rounds):  # enough to do in each
+    rounds = turns(chosen) if at_hand(chosen) else []
+    if 0 < 4096 * len(rounds) <= values.size:  # enough to do in each
         lines, slices = np.moveaxis(y, dim, 0), np.moveaxis(values, dim, 0)
         for now in rounds:
             lines[chosen[now]] += slices[now]
     else:
-        places = np.arange(y.size).reshape(y.shape).take(chosen, dim)
-        np.add.at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+        places = np.arange(y.size, like=y).reshape(y.shape).take(chosen, dim)
+        add_at(y.reshape(-1), places.reshape(-1), values.reshape(-1))
+
+
+def add_at(y: Array, places: Array, values: Array) -> None:
+    """Do y[places] += values; all are vectors."""
+    if not at_hand(y) and y.dtype in COMPILED:
+        add_lines(y, values, places, dim=0)
+    elif at_hand(y) or is_floating(y.dtype):
+        np.add.at(y, places, values)
+    else:  # whole numbers without a sign are all that cards add so
+        total = np.zeros(y.shape, np.uint64, like=y)
+        np.add.at(total, places, values.astype(np.int64).view(np.uint64))
+        y += total.view(np.int64).astype(y.dtype)
+
+
+def combine_at(step: np.ufunc, y: Array, places: Array, values: Array) -> None:
+    """Do y[places] = step(y[places], values); all are vectors.
+
+    On a card, values of one place are brought side by side and combined by doubling.
+    """
+    if at_hand(y):
+        step.at(y, places, values)
+        return
+    order = np.argsort(places, kind="stable")
+    places, values = places[order], values[order].astype(y.dtype)
+    distance = 1
+    while distance < len(values):
+        same = places[distance:] == places[:-distance]
+        combined = step(values[distance:], values[:-distance])
+        values[distance:] = np.where(same, combined, values[distance:])
+        distance *= 2
+    is_last = np.ones_like(places, bool)
+    is_last[:-1] = places[1:] != places[:-1]
+    touched, found = np.zeros_like(y, bool, shape=len(y) + 1), np.zeros_like(y, shape=len(y) + 1)
+    last = np.where(is_last, places, len(y))  # the others go behind the end
+    touched[last], found[last] = is_last, values
+    y[...] = np.where(touched[:-1], step(y, found[:-1]), y)
 
 
 def turns(chosen: Array) -> list[Array]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, at_hand
 from minicnn_kernels.registry import Kernel
 
 BLOCK_BYTES = 2**21  # of x at a time, so that all steps find it in the cache
@@ -221,6 +221,9 @@ def _sum_of_products(axes: Axes, a: Array, b: Array | None = None) -> Array:
     """
     if not axes:
         return a if b is None else a * b
+    if not at_hand(a):  # CuPy adds up by halves
+        summed: Array = (a if b is None else a * b).sum(axis=axes, keepdims=True)
+        return summed
     factors = (a,) if b is None else (a, b)
     if (length := _count(a, axes)) > LONG_SUM:
         total = no_moments(a, axes).mean
@@ -262,7 +265,7 @@ def _blocks(
     ]
     axis = int(np.argmax(strides))  # the outermost in memory
     step = max(1, x.shape[axis] * size // max(1, x.nbytes))
-    if x.nbytes <= size or strides[axis] * step < max(RUN_BYTES, 1):
+    if x.nbytes <= size or not at_hand(x) or strides[axis] * step < max(RUN_BYTES, 1):
         yield x, *others
         return
     for start in range(0, x.shape[axis], step):

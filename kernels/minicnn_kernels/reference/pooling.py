@@ -7,13 +7,15 @@ images, each of them a single array operation.  The formulas are those of two si
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cache, reduce
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array, is_floating
+from minicnn_kernels.arrays import Array, at_hand, beside, is_floating
 from minicnn_kernels.geometry import Bins, Windows
+from minicnn_kernels.reference.gather import add_at
 from minicnn_kernels.reference.windows import pad_image
 from minicnn_kernels.registry import Kernel
 
@@ -112,8 +114,11 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
     for values in seen[1:]:
         np.maximum(best, values, out=best)
     winner = np.zeros_like(best, dtype=np.uint8 if windows.cells <= 256 else np.int32)
-    some_nan = is_floating(best.dtype) and np.isnan(best).any()
-    inside = _inside(windows) if (best == lowest).any() else None  # there the padding may tie
+    some_nan: Any = is_floating(best.dtype)
+    ties: Any = True
+    if at_hand(best):
+        some_nan, ties = some_nan and np.isnan(best).any(), (best == lowest).any()
+    inside = _inside(x, windows) if ties else None  # the padding may tie with the lowest value
     not_yet = np.ones_like(best, dtype=bool)  # the winner's number is how many cells come before it
     for number, values in enumerate(seen[:-1]):
         wins = values == best
@@ -126,9 +131,9 @@ def winners_by_taps(x: Array, *, windows: Windows) -> tuple[Array, Array]:
     return best, winner
 
 
-def _inside(windows: Windows) -> list[Array]:
+def _inside(x: Array, windows: Windows) -> list[Array]:
     """Return for each cell of the kernel in which windows it sees the image, not the padding."""
-    image = pad_image(np.ones((1, 1, *windows.image), bool), windows, False)
+    image = pad_image(np.ones_like(x, bool, shape=(1, 1, *windows.image)), windows, False)
     return [image[:, :, *place] for _, place in windows.taps()]
 
 
@@ -184,7 +189,7 @@ def median_by_sorting(x: Array, *, windows: Windows) -> Array:
     highest = np.inf if is_floating(x.dtype) else np.iinfo(x.dtype).max
     padded = pad_image(x, windows, highest)
     cells = np.stack([padded[:, :, *place] for _, place in windows.taps()])
-    count = np.sum(_inside(windows), axis=0)
+    count = np.stack(_inside(x, windows)).sum(axis=0)
     order = cells.argsort(axis=0, kind="stable")
     middle = np.broadcast_to((count - 1).clip(0) // 2, cells.shape[1:])
     if is_floating(x.dtype):
@@ -203,7 +208,7 @@ def _are_bins(*arrays: Array, windows: AnyWindows) -> bool:
 @max_winners.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
 def winners_of_bins(x: Array, *, windows: Bins) -> tuple[Array, Array]:
     """Return the maximum of each bin, and which of its cells it was; NaN wins."""
-    pixels, inside = _pixels(windows)
+    pixels, inside = (beside(x, table) for table in _pixels(windows))
     values = np.where(inside, _flat(x)[:, :, pixels], -np.inf).astype(x.dtype)
     winner = values.argmax(axis=-1)
     return np.take_along_axis(values, winner[..., None], axis=-1)[..., 0], winner
@@ -219,12 +224,15 @@ def take_from_bins(x: Array, winner: Array, *, windows: Bins) -> Array:
 @route_to_winners.algorithm("gather", devices=BOTH, cost=_cost, serves=_are_bins)
 def route_to_bins(dy: Array, winner: Array, *, windows: Bins) -> Array:
     """dx[n, c, winning pixel] += dy[n,c,i,j]."""
-    dx = np.zeros((*dy.shape[:2], prod(windows.image)), dy.dtype)
-    image, channel = np.ogrid[: dy.shape[0], : dy.shape[1]]
-    np.add.at(dx, (image[..., None], channel[..., None], _flat(_won(winner, windows))), _flat(dy))
-    return dx.reshape(*dy.shape[:2], *windows.image)
+    dx = np.zeros_like(dy, shape=(*dy.shape[:2], *windows.image), order="C")
+    pixels = prod(windows.image)
+    first = pixels * np.arange(prod(dy.shape[:2]), like=winner).reshape(*dy.shape[:2], 1)
+    places = first + _flat(_won(winner, windows))
+    add_at(dx.reshape(-1), places.reshape(-1), dy.reshape(-1))
+    return dx
 
 
+@cache
 def _pixels(bins: Bins) -> tuple[Array, Array]:
     """Return which pixels the bins see, in reading order, and whether a bin has so many cells.
 
@@ -247,7 +255,7 @@ def _pixels(bins: Bins) -> tuple[Array, Array]:
 
 def _won(winner: Array, bins: Bins) -> Array:
     """Return which pixels the winners are, in reading order."""
-    pixels = np.broadcast_to(_pixels(bins)[0], (*winner.shape, bins.cells))
+    pixels = np.broadcast_to(beside(winner, _pixels(bins)[0]), (*winner.shape, bins.cells))
     return np.take_along_axis(pixels, winner[..., None].astype(np.int64), axis=-1)[..., 0]
 
 

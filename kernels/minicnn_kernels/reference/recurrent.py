@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.registry import BOTH, Kernel
 
 ENOUGH = 2**11  # values of a state from which on a compiled loop is worth its start
 
@@ -23,7 +23,7 @@ gru_step = Kernel("gru_step")
 gru_step_gradients = Kernel("gru_step_gradients")
 
 
-@lstm_step.algorithm("numpy", cost=lambda *arrays: 2)
+@lstm_step.algorithm("numpy", devices=BOTH, cost=lambda *arrays: 2)
 def lstm_step_numpy(a: Array, c: Array) -> tuple[Array, Array]:
     """h' = o * tanh(c') and c' = f * c + i * g."""
     i, f, g, o = _lstm_gates(a)
@@ -31,7 +31,7 @@ def lstm_step_numpy(a: Array, c: Array) -> tuple[Array, Array]:
     return o * np.tanh(c), c
 
 
-@lstm_step_gradients.algorithm("numpy", cost=lambda *arrays: 2)
+@lstm_step_gradients.algorithm("numpy", devices=BOTH, cost=lambda *arrays: 2)
 def lstm_step_gradients_numpy(a: Array, c: Array, dh: Array, dc: Array) -> tuple[Array, Array]:
     """da and dc, given those of h' and c'."""
     i, f, g, o = _lstm_gates(a)
@@ -47,7 +47,7 @@ def lstm_step_gradients_numpy(a: Array, c: Array, dh: Array, dc: Array) -> tuple
     return by_gates, dc * f
 
 
-@gru_step.algorithm("numpy", cost=lambda *arrays: 2)
+@gru_step.algorithm("numpy", devices=BOTH, cost=lambda *arrays: 2)
 def gru_step_numpy(a: Array, b: Array, h: Array) -> Array:
     """h' = (1 - z) * n + z * h, n = tanh(a_n + r * b_n), r and z logistic functions of a + b."""
     _, z, n, _ = _gru_gates(a, b)
@@ -55,7 +55,7 @@ def gru_step_numpy(a: Array, b: Array, h: Array) -> Array:
     return new_h
 
 
-@gru_step_gradients.algorithm("numpy", cost=lambda *arrays: 2)
+@gru_step_gradients.algorithm("numpy", devices=BOTH, cost=lambda *arrays: 2)
 def gru_step_gradients_numpy(a: Array, b: Array, h: Array, dh: Array) -> tuple[Array, Array, Array]:
     """da, db and dh, given that of h'."""
     r, z, n, inner = _gru_gates(a, b)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array, at_hand
 from minicnn_kernels.registry import Kernel
 
 total = Kernel("total")
@@ -60,19 +60,25 @@ total.compiled(
 @product.algorithm("numpy", devices=BOTH, cost=_cost)
 def product_by_numpy(x: Array, *, axes: Axes) -> Array:
     """y = x[0] * x[1] * ..."""
-    return np.asarray(np.prod(x, axis=axes, keepdims=True))
+    return as_array(np.prod(x, axis=axes, keepdims=True))
 
 
 @largest.algorithm("numpy", devices=BOTH, cost=_cost)
 def largest_by_numpy(x: Array, *, axes: Axes) -> Array:
     """y = max_i x[i]; NaN if there is one."""
-    return np.asarray(np.max(x, axis=axes, keepdims=True))
+    return as_array(np.max(x, axis=axes, keepdims=True))
 
 
 @smallest.algorithm("numpy", devices=BOTH, cost=_cost)
 def smallest_by_numpy(x: Array, *, axes: Axes) -> Array:
     """y = min_i x[i]; NaN if there is one."""
-    return np.asarray(np.min(x, axis=axes, keepdims=True))
+    return as_array(np.min(x, axis=axes, keepdims=True))
+
+
+def inner(a: Array, b: Array) -> Array:
+    """y[..] = sum_i a[..,i] * b[..,i]."""
+    y: Array = np.vecdot(a, b) if at_hand(a) else (a * b).sum(axis=-1)
+    return y
 
 
 @total.algorithm("numpy", devices=BOTH, cost=_cost)
@@ -81,6 +87,8 @@ def total_by_numpy(x: Array, *, axes: Axes) -> Array:
 
     It is a product with ones: x as a matrix whose rows lie in memory one after the other.
     """
+    if not at_hand(x):
+        return as_array(np.sum(x, axis=axes, keepdims=True))
     order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
     in_memory: Any = x.transpose(order) if x.size > 4096 else x
     length = in_memory.shape[-1] if x.ndim else 0
@@ -89,10 +97,10 @@ def total_by_numpy(x: Array, *, axes: Axes) -> Array:
         or not (in_memory.flags.c_contiguous and order[-1] in axes and 1 < length <= 1024)
         or x.dtype not in (np.float32, np.float64)
     ):
-        return np.asarray(np.sum(x, axis=axes, keepdims=True))
+        return as_array(np.sum(x, axis=axes, keepdims=True))
     rows = in_memory.reshape(-1, length) @ np.ones(length, x.dtype)
     partial = rows.reshape(*in_memory.shape[:-1], 1).transpose(np.argsort(order))
-    return np.asarray(np.sum(partial, axis=axes, keepdims=True))
+    return as_array(np.sum(partial, axis=axes, keepdims=True))
 
 
 # --- of several arrays ----------------------------------------------------------------------------

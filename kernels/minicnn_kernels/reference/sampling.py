@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn_kernels.arrays import Array
-from minicnn_kernels.registry import Kernel
+from minicnn_kernels.reference.gather import add_at
+from minicnn_kernels.registry import BOTH, Kernel
 
 sample = Kernel("sample")
 spread_samples = Kernel("spread_samples")
@@ -24,7 +25,7 @@ def _products(x: Array, pixels: Array) -> int:
     return products
 
 
-@sample.algorithm("numpy", cost=lambda x, w, pixels: 2 * _products(x, pixels))
+@sample.algorithm("numpy", devices=BOTH, cost=lambda x, w, pixels: 2 * _products(x, pixels))
 def sample_numpy(x: Array, w: Array, *, pixels: Array) -> Array:
     """y[p,c] = sum_k w[k,p] * x[pixels[k,p],c]."""
     rows = np.concatenate([x, np.zeros_like(x, shape=(1, x.shape[1]))])  # row -1 is 0
@@ -34,18 +35,20 @@ def sample_numpy(x: Array, w: Array, *, pixels: Array) -> Array:
     return y
 
 
-@spread_samples.algorithm("numpy", cost=lambda dy, w, pixels, size: 9 * _products(dy, pixels))
+@spread_samples.algorithm(
+    "numpy", devices=BOTH, cost=lambda dy, w, pixels, size: 9 * _products(dy, pixels)
+)
 def spread_samples_numpy(dy: Array, w: Array, *, pixels: Array, size: int) -> Array:
     """dx[pixels[k,p],c] += w[k,p] * dy[p,c]."""
     channels = dy.shape[1]
     dx = np.zeros_like(dy, shape=(size + 1) * channels)  # row -1 is left out
     for pixel, weight in zip(pixels % (size + 1), w, strict=True):
-        places = pixel[:, None] * channels + np.arange(channels)
-        np.add.at(dx, places.ravel(), (dy * weight[:, None]).ravel())  # quick in one dimension only
+        places = pixel[:, None] * channels + np.arange(channels, like=pixel)
+        add_at(dx, places.ravel(), (dy * weight[:, None]).ravel())
     return dx.reshape(size + 1, channels)[:size]
 
 
-@match_samples.algorithm("numpy", cost=lambda x, dy, pixels: 2 * _products(x, pixels))
+@match_samples.algorithm("numpy", devices=BOTH, cost=lambda x, dy, pixels: 2 * _products(x, pixels))
 def match_samples_numpy(x: Array, dy: Array, *, pixels: Array) -> Array:
     """dw[k,p] = sum_c x[pixels[k,p],c] * dy[p,c]."""
     rows = np.concatenate([x, np.zeros_like(x, shape=(1, x.shape[1]))])

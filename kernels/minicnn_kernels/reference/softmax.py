@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array
 from minicnn_kernels.registry import Kernel
 
 softmax = Kernel("softmax")
@@ -103,7 +103,7 @@ def log_softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
 @log_total.algorithm("numpy", devices=BOTH, cost=_cost)
 def log_total_by_numpy(x: Array, *, dim: int) -> tuple[Array, Array]:
     """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1."""
-    top = x.max(axis=dim, keepdims=True, initial=-np.inf)
+    top = maximum(x, dim)
     return top, np.log(np.exp(x - top).sum(axis=dim, keepdims=True))
 
 
@@ -132,5 +132,13 @@ def places(labels: Array, dim: int) -> tuple[Array, ...]:
     return (*others[:dim], labels, *others[dim:])
 
 
+def maximum(x: Array, axes: int | tuple[int, ...]) -> Array:
+    """top = max_i x[i] over dimensions that stay there with size 1; -inf where there is nothing."""
+    if x.size:
+        return as_array(np.max(x, axis=axes, keepdims=True))
+    sum_of_none = np.sum(x, axis=axes, keepdims=True)
+    return np.full_like(sum_of_none, -np.inf)
+
+
 def _shifted(x: Array, dim: int) -> Array:
-    return np.asarray(x - x.max(axis=dim, keepdims=True, initial=-np.inf))
+    return as_array(x - maximum(x, dim))

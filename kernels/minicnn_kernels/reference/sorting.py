@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, at_hand, contiguous
 from minicnn_kernels.reference.copying import in_parts
 
 COPIES = 16
@@ -29,12 +29,12 @@ def order(x: Array, dim: int, descending: bool = False) -> Array:
     """
 
     def find(rows: Array) -> Array:
-        if x.dtype == np.float32 and x.shape[dim] < 2**31:
+        if at_hand(x) and x.dtype == np.float32 and x.shape[dim] < 2**31:
             return _order_by_keys(rows, descending)
         if not descending:
-            return np.argsort(rows, -1, stable=True)
+            return np.argsort(rows, -1, kind="stable")
         # turned round twice, so that of equal values the first stays the first
-        found: Array = np.argsort(rows[:, ::-1], -1, stable=True)[:, ::-1]
+        found: Array = np.argsort(rows[:, ::-1], -1, kind="stable")[:, ::-1]
         np.subtract(rows.shape[1] - 1, found, out=found)
         return found
 
@@ -63,6 +63,8 @@ def _row_by_row(find: Callable[[Array], Array], x: Array, dim: int, count: int) 
     moved = np.moveaxis(x, dim, -1)
     outer = moved.shape[:-1]
     rows = moved.reshape(prod(outer), x.shape[dim])
+    if not at_hand(x):
+        return contiguous(np.moveaxis(find(rows).reshape(*outer, count), -1, dim))
     found = np.empty((len(rows), count), np.int64)
 
     def fill(part: slice) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minicnn_kernels.arrays import Array
 from minicnn_kernels.pointwise import one_step
-from minicnn_kernels.reference.blockwise import in_blocks
+from minicnn_kernels.reference.blockwise import in_blocks, pieces
 
 
 def polynomial(x: Array, coefficients: Sequence[float]) -> Array:
@@ -104,11 +104,11 @@ def _ratio(x: Array, coefficients: tuple[Sequence[float], Sequence[float]]) -> A
 
 def _erf(x: Array) -> Array:
     near, far = _erf_near_0, lambda x: np.copysign(1 - _erfc_far(np.abs(x)), x)
-    return np.piecewise(x, [np.abs(x) <= 0.46875], [near, far])
+    return pieces(x, [np.abs(x) <= 0.46875], [near, far])
 
 
 def _erfc(x: Array) -> Array:
-    return np.piecewise(
+    return pieces(
         x,
         [np.abs(x) <= 0.46875, x > 0.46875],
         [lambda x: 1 - _erf_near_0(x), _erfc_far, lambda x: 2 - _erfc_far(-x)],
@@ -124,7 +124,7 @@ def _erfc_far(x: Array) -> Array:
     x = np.minimum(x, 28.0)
     coarse = np.floor(x * 16) / 16  # its square is exact, so that e^(-x^2) keeps its digits
     e: Array = np.exp(-coarse * coarse) * np.exp((coarse - x) * (coarse + x))
-    e *= np.piecewise(x, [x <= 4], [lambda x: _ratio(x, UP_TO_4), _erfc_series])
+    e *= pieces(x, [x <= 4], [lambda x: _ratio(x, UP_TO_4), _erfc_series])
     return e
 
 
@@ -184,7 +184,7 @@ def erfinv(y: Array) -> Array:
 
 def _erfinv(y: Array) -> Array:
     centre, tail = _erfinv_centre, lambda y: np.copysign(_erfinv_tail(np.abs(y)), y)
-    x = np.piecewise(y, [np.abs(y) <= 0.85], [centre, tail])
+    x = pieces(y, [np.abs(y) <= 0.85], [centre, tail])
     return x * math.sqrt(0.5)  # the quantile is that of (1 + y) / 2
 
 
@@ -195,7 +195,7 @@ def _erfinv_centre(y: Array) -> Array:
 
 def _erfinv_tail(y: Array) -> Array:
     depth = np.sqrt(-np.log((1 - y) / 2))
-    return np.piecewise(
+    return pieces(
         depth,
         [depth <= 5, depth == np.inf],
         [lambda r: _ratio(r - 1.6, TAIL), np.inf, lambda r: _ratio(r - 5, FAR_TAIL)],
@@ -239,7 +239,7 @@ def lgamma(x: Array) -> Array:
 
 def _lgamma(x: Array) -> Array:
     size = np.abs(x)
-    y = np.piecewise(size, [size < ASYMPTOTIC], [_lgamma_small, _lgamma_large])
+    y = pieces(size, [size < ASYMPTOTIC], [_lgamma_small, _lgamma_large])
     # Gamma(x) Gamma(-x) = -pi / (x sin(pi x))
     reflected = -np.log(np.abs(_sine(x)) / math.pi) - np.log(size) - y
     return np.where((x < 0) & (size < np.inf), reflected, y)
@@ -307,10 +307,9 @@ def _polygamma(n: int, x: Array) -> Array:
     cotangent = np.polynomial.Polynomial([0, 1])  # its derivatives are polynomials of itself
     for _ in range(n):
         cotangent = -math.pi * np.polynomial.Polynomial([1, 0, 1]) * cotangent.deriv()
-    below = x < 0
-    y[below] = -math.pi * cotangent(_cotangent(x[below])) - sign * y[below]
-    y[(x <= 0) & (x == np.rint(x))] = sign * np.inf
-    return y
+    reflected = [lambda x: -math.pi * polynomial(_cotangent(x), cotangent.coef.tolist()), 0]
+    y = np.where(x < 0, pieces(x, [x < 0], reflected) - sign * y, y)
+    return np.where((x <= 0) & (x == np.rint(x)), sign * np.inf, y)
 
 
 def _zeta(s: int, x: Array) -> Array:

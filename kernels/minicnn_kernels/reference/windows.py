@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_strided
 from minicnn_kernels.geometry import Windows
 
 
@@ -27,7 +27,7 @@ def window_view(x: Array, windows: Windows, writeable: bool = False) -> Array:
     n, c, *sides = x.strides
     taps = (step * d for step, d in zip(sides, windows.dilation, strict=True))
     moves = (step * s for step, s in zip(sides, windows.stride, strict=True))
-    return np.lib.stride_tricks.as_strided(
+    return as_strided(
         x,
         shape=(*x.shape[:2], *windows.kernel, *windows.output),
         strides=(n, c, *taps, *moves),
@@ -40,7 +40,7 @@ def im2col(x: Array, windows: Windows) -> Array:
 
     cols[n,c,a,b,i,j] = x[n, c, i*s + a*d - p, j*s + b*d - p], and 0 in the padding
     """
-    return np.array(window_view(pad_image(x, windows), windows), order="C")
+    return window_view(pad_image(x, windows), windows).copy()
 
 
 def col2im(cols: Array, windows: Windows) -> Array:

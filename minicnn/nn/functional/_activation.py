@@ -16,6 +16,7 @@ from minicnn.ops.indexing import dimension
 from minicnn.ops.reduce import only_floating
 from minicnn.ops.shape import chunk, reshape
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import Array, drawn, filled
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish",
@@ -338,14 +339,19 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, *, dim: int 
     With `hard`, y is 1 for the largest and 0 for the others, and has the gradient of the above.
     """
     only_floating("gumbel_softmax", logits)
-    waiting = random.default.numpy_generator().standard_exponential(logits.shape)
-    gumbels = Tensor((-np.log(waiting)).astype(logits.dtype))
+
+    def draw() -> Array:
+        waiting = random.default.numpy_generator().standard_exponential(logits.shape)
+        gumbels: Array = (-np.log(waiting)).astype(logits.dtype)
+        return gumbels
+
+    gumbels = drawn(values_of(logits), draw)
     soft = activation.softmax((logits + gumbels) / tau, dim)
     if not hard:
         return soft
     values = values_of(soft)
     largest = np.zeros_like(values)
-    np.put_along_axis(largest, values.argmax(dim, keepdims=True), 1, dim)
+    np.put_along_axis(largest, values.argmax(dim, keepdims=True), filled(values, 1), dim)
     return Tensor(largest - values) + soft
 
 

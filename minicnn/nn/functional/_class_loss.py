@@ -27,7 +27,8 @@ from minicnn.ops.loss import (
 from minicnn.ops.reduce import sum
 from minicnn.ops.shape import squeeze, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array, is_floating
+from minicnn_kernels.arrays import Array, as_array, at_hand, filled, is_floating
+from minicnn_kernels.reference.scan import accumulated
 
 __all__ = [
     "cross_entropy", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
@@ -137,8 +138,10 @@ class Labels(NamedTuple):
         """Return the losses times the weights."""
         return losses if self.weights is None else losses * self.weights
 
-    def total_weight(self) -> float:
-        """Add up the weights of what is not ignored."""
+    def total_weight(self) -> Any:
+        """Add up the weights of what is not ignored: a number, on a card an array of one value."""
+        if self.weights is not None and not at_hand(self.classes):
+            return self.weights.sum()
         counted = self.classes if self.weights is None else self.weights
         if self.used is not None:
             counted = counted[self.used]
@@ -159,7 +162,7 @@ def _of_class(x: Any, by_class: Array | None, dim: int) -> Any:
 
 def _holds_probabilities(op: str, input: Any, target: Any, ignore_index: int) -> bool:
     """Say whether the target holds class probabilities; it does if it has the input's shape."""
-    values = np.asarray(values_of(target))
+    values = as_array(values_of(target))
     if values.shape != input.shape:
         return False
     if not is_floating(values.dtype):
@@ -178,7 +181,7 @@ def _labels(
     op: str, input: Any, target: Any, by_class: Array | None, dim: int, ignore_index: int
 ) -> Labels:
     """Return the target as class labels that fit the input."""
-    labels = np.asarray(values_of(target))
+    labels = as_array(values_of(target))
     expected = input.shape[:dim] + input.shape[dim + 1 :]
     if dim == 0 and labels.shape == (1,):
         labels = labels[0]
@@ -193,6 +196,8 @@ def _labels(
             f"convert it with .to(minicnn.int64)"
         )
     classes = input.shape[dim]
+    if not at_hand(labels):
+        return _labels_on_card(labels, classes, by_class, input.dtype, ignore_index)
     positions, used = labels.astype(np.int64), None
     inside = labels.size == 0 or (labels.min() >= 0 and labels.max() < classes)
     if not inside or 0 <= ignore_index < classes:
@@ -205,6 +210,16 @@ def _labels(
     return Labels(positions, used, None if by_class is None else by_class[positions])
 
 
+def _labels_on_card(
+    labels: Array, classes: int, by_class: Array | None, dtype: Any, ignore_index: int
+) -> Labels:
+    """Return labels without waiting for their values; one that is no class weighs NaN."""
+    used, inside = labels != ignore_index, (labels >= 0) & (labels < classes)
+    positions = np.where(used & inside, labels, 0).astype(np.int64)
+    weights = np.ones_like(labels, dtype) if by_class is None else by_class[positions]
+    return Labels(positions, used, np.where(used, np.where(inside, weights, np.nan), 0))
+
+
 def _class_weights(op: str, weight: Any, input: Any, dim: int) -> Array | None:
     """Return one weight per class, in the type of the input, or None if there are none."""
     classes = input.shape[dim]
@@ -214,14 +229,14 @@ def _class_weights(op: str, weight: Any, input: Any, dim: int) -> Array | None:
         raise GradientError(f"{op}: no gradient flows to weight; use .detach()")
     if weight.shape != (classes,):
         raise ShapeError(f"{op}: weight must have shape ({classes},), got {weight.shape}")
-    return np.asarray(values_of(weight)).astype(input.dtype)
+    return as_array(values_of(weight)).astype(input.dtype)
 
 
 def _of_label(input: Any, labels: Labels, dim: int) -> Any:
     """Return input[n,t,..], t the class of sample n."""
     shape = labels.classes.shape
     if len(shape) == 1:
-        return values_at(input, (np.arange(shape[0]), labels.classes))
+        return values_at(input, (np.arange(shape[0], like=labels.classes), labels.classes))
     column = labels.classes.reshape(*shape[:dim], 1, *shape[dim:])
     return view_as(values_at(input, Along(column, dim)), shape)
 
@@ -235,9 +250,13 @@ def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
         losses = where(labels.used, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
+    total = labels.total_weight()
+    if not at_hand(total):
+        nothing = total == 0
+        return sum(losses) / np.where(nothing, 1, total) + np.where(nothing, np.nan, 0)
     if labels.used is not None and not labels.used.any():
         return sum(losses) + float("nan")
-    return sum(losses) / (labels.total_weight() or float("nan"))
+    return sum(losses) / (total or float("nan"))
 
 
 def multi_margin_loss(
@@ -275,7 +294,7 @@ def multi_margin_loss(
     by_class = _class_weights(op, weight, rows, 1)
     column = labels.reshape(-1, 1)
     excess = relu(rows - gather(rows, 1, column) + margin) ** p
-    losses = sum(where(np.arange(classes) != column, excess, 0.0), 1) / classes
+    losses = sum(where(np.arange(classes, like=column) != column, excess, 0.0), 1) / classes
     if by_class is not None:
         losses = losses * by_class[labels.reshape(-1)]
     return reduced(view_as(losses, labels.shape), reduction)
@@ -301,11 +320,11 @@ def multilabel_margin_loss(input: Any, target: Any, *, reduction: str = "mean") 
     classes = rows.shape[1]
     _check_classes(op, labels, -1, classes)
     labels = labels.reshape(rows.shape)
-    listed = np.logical_and.accumulate(labels >= 0, axis=1)
+    listed = accumulated(np.logical_and, labels >= 0, 1)
     sample, place = np.nonzero(listed)
     label = labels[sample, place]
-    is_label = np.zeros(rows.shape, bool)
-    is_label[sample, label] = True
+    is_label = np.zeros_like(listed)
+    is_label[sample, label] = filled(listed, True)
     of_label = unsqueeze(index(rows, (sample, label)), 1)
     excess = relu(index(rows, sample) - of_label + 1)  # a row for each pair of a sample and a label
     of_pair = sum(where(is_label[sample], 0.0, excess), 1)
@@ -345,7 +364,7 @@ def _rows_with_labels(op: str, input: Any, target: Any) -> tuple[Any, Array]:
     check_floating(op, "input", input)
     if input.ndim > 2 or 0 in input.shape[-1:]:
         raise ShapeError(f"{op}: input must be (N, C) or (C), C > 0, got {input.shape}")
-    labels = np.asarray(values_of(target))
+    labels = as_array(values_of(target))
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"{op}: target must hold class indices (integers), got {labels.dtype}")
     rows = input if input.ndim == 2 else view_as(input, (1, int(np.prod(input.shape))))
@@ -353,6 +372,8 @@ def _rows_with_labels(op: str, input: Any, target: Any) -> tuple[Any, Array]:
 
 
 def _check_classes(op: str, labels: Array, least: int, classes: int) -> None:
+    if not at_hand(labels):
+        return
     wrong = labels[(labels < least) | (labels >= classes)]
     if wrong.size:
         raise ArgumentError(f"{op}: target {wrong[0]} is not in [{least}, {classes})")

@@ -13,7 +13,7 @@ from minicnn.ops.ctc import ctc
 from minicnn.ops.loss import reduced
 from minicnn.ops.shape import squeeze, unsqueeze
 from minicnn.tensor import values_of
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array, taken_to, to_device
 
 __all__ = ["ctc_loss"]
 
@@ -73,13 +73,13 @@ def ctc_loss(
     if zero_infinity:
         losses = where(np.isposinf(values_of(losses)), 0.0, losses)
     if reduction == "mean":
-        losses = losses / np.maximum(lengths, 1)
+        losses = losses / taken_to(values_of(losses), np.maximum(lengths, 1))
     return reduced(losses if log_probs.ndim == 3 else squeeze(losses, 0), reduction)
 
 
 def _lengths(op: str, name: str, value: Any, count: int) -> Array:
     """Return one length per sequence as an array of integers."""
-    lengths = np.atleast_1d(np.asarray(values_of(value)))
+    lengths = np.atleast_1d(to_device(as_array(values_of(value)), "cpu"))
     if lengths.dtype.kind not in "iu":
         raise DTypeError(f"{op}: {name} must be integers, got {lengths.dtype}")
     if lengths.shape != (count,):
@@ -94,7 +94,7 @@ def _lengths(op: str, name: str, value: Any, count: int) -> Array:
 
 def _padded(op: str, targets: Any, lengths: Array) -> Array:
     """Return the targets as (N, S), S the largest length."""
-    labels = np.asarray(values_of(targets))
+    labels: Array = to_device(as_array(values_of(targets)), "cpu")
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"{op}: targets must hold class indices (integers), got {labels.dtype}")
     shape = len(lengths), int(lengths.max())

@@ -8,6 +8,7 @@ import numpy as np
 
 from minicnn.errors import ArgumentError, DTypeError
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import as_array, at_hand
 
 __all__ = ["one_hot"]
 
@@ -28,17 +29,16 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         DTypeError: the labels are not of int64.
         ArgumentError: a label is negative, or not less than `num_classes`.
     """
-    labels = np.asarray(values_of(input))
+    labels = as_array(values_of(input))
     if labels.dtype != np.int64:
         raise DTypeError(f"one_hot: labels must be int64, got {labels.dtype}; use .long()")
     if labels.size == 0 and num_classes <= 0:
         raise ArgumentError("one_hot: without labels, num_classes must be given")
-    if labels.size and labels.min() < 0:
+    if at_hand(labels) and labels.size and labels.min() < 0:
         raise ArgumentError(f"one_hot: labels must not be negative, got {labels.min()}")
     if num_classes == -1:
         num_classes = int(labels.max()) + 1
-    if labels.size and labels.max() >= num_classes:
+    if at_hand(labels) and labels.size and labels.max() >= num_classes:
         raise ArgumentError(f"one_hot: label {labels.max()} is not in [0, {num_classes})")
-    hot = np.zeros((labels.size, num_classes), np.int64)
-    hot[np.arange(labels.size), labels.reshape(-1)] = 1
-    return Tensor(hot.reshape(*labels.shape, num_classes))
+    hot = labels[..., None] == np.arange(num_classes, like=labels)
+    return Tensor(hot.astype(np.int64))

@@ -15,6 +15,7 @@ from minicnn.ops.einsum import einsum
 from minicnn.ops.norm import norm
 from minicnn.ops.shape import reshape
 from minicnn.tensor import values_of
+from minicnn_kernels.arrays import as_array, at_hand
 
 __all__ = ["bilinear", "embedding", "linear", "normalize"]
 
@@ -115,7 +116,7 @@ def embedding(
         ShapeError: the weight is no matrix.
         ArgumentError: `padding_idx` is not a row of the weight.
     """
-    positions = np.asarray(values_of(input))
+    positions = as_array(values_of(input))
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight must be a matrix, got shape {weight.shape}")
     if positions.dtype not in (np.int64, np.int32):
@@ -125,13 +126,17 @@ def embedding(
         raise ArgumentError(f"embedding: padding_idx {padding_idx} is no row of {count}")
     if positions.size and count == 0:
         raise ShapeError("embedding: the weight has no rows")
-    if positions.size and not 0 <= positions.min() <= positions.max() < count:
+    if (
+        at_hand(positions)
+        and positions.size
+        and not 0 <= positions.min() <= positions.max() < count
+    ):
         wrong = positions[(positions < 0) | (positions >= count)][0]
         raise IndexOutOfRange(f"embedding: row {wrong} is not there, the weight has {count}")
     if max_norm is not None:
         _shorten(weight, np.unique(positions), max_norm, norm_type)
     padding = None if padding_idx is None else padding_idx % count
-    share = embedding_ops.shares(positions, padding, scale_grad_by_freq, weight.dtype)
+    share = embedding_ops.shares(positions, count, padding, scale_grad_by_freq, weight.dtype)
     return embedding_ops.embed(weight, positions, share)
 
 

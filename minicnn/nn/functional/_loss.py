@@ -28,7 +28,7 @@ from minicnn.ops.reduce import sum
 from minicnn.ops.shape import unsqueeze
 from minicnn.ops.special import xlogy
 from minicnn.tensor import values_of
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import at_hand, is_floating
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss",
@@ -182,7 +182,7 @@ def binary_cross_entropy(
     _check_truth(op, input, target, weight=weight)
     for name, values in (("input", values_of(input)), ("target", values_of(target))):
         outside = ~((values >= 0) & (values <= 1))
-        if outside.any():
+        if at_hand(outside) and outside.any():
             raise ArgumentError(
                 f"{op}: {name} must lie in [0, 1], got {values[outside][0]}; for logits use "
                 f"binary_cross_entropy_with_logits"
@@ -305,10 +305,11 @@ def gaussian_nll_loss(
     """
     op = "gaussian_nll_loss"
     if isinstance(var, float):
-        var = np.full(input.shape, var, input.dtype if is_floating(input.dtype) else np.float32)
+        dtype = input.dtype if is_floating(input.dtype) else np.float32
+        var = np.full_like(values_of(input), var, dtype)
     check_broadcast(op, input=input, target=target)
     check_floating(op, "var", var)
-    if (values_of(var) < 0).any():
+    if at_hand(values_of(var)) and (values_of(var) < 0).any():
         raise ArgumentError(f"{op}: var must not be negative, got {values_of(var).min()}")
     if var.shape == input.shape[:-1] and var.shape != input.shape:
         var = unsqueeze(var, -1)

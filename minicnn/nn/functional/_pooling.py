@@ -12,6 +12,7 @@ from minicnn.nn.functional._checks import batched, check_floating, windows_over
 from minicnn.ops import arithmetic, comparison, elementwise, pooling
 from minicnn.ops.shape import squeeze
 from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import at_hand
 from minicnn_kernels.geometry import Sides, Windows, sides, transposed_size
 
 __all__ = [
@@ -196,7 +197,7 @@ def _max_unpool(
         raise ShapeError(f"{op}: indices {pixels.shape} must have the shape of input {input.shape}")
     size = _unpooled_size(op, x.shape[2:], kernel_size, stride, padding, output_size)
     count = int(np.prod(size))
-    if pixels.size and not 0 <= pixels.min() <= pixels.max() < count:
+    if at_hand(pixels) and pixels.size and not 0 <= pixels.min() <= pixels.max() < count:
         raise ArgumentError(
             f"{op}: indices must lie in [0, {count}), the pixels of an image of {size}; got "
             f"{pixels.min()} to {pixels.max()}"
