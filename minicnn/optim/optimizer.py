@@ -185,11 +185,11 @@ class Optimizer:
             return False
         changed = [
             {"w": parameter.array, **_arrays_of(self.state[parameter])}
-            for parameter, _, _ in members
+            for parameter, _, _ in (members[:1] if replay.is_refilling() else members)
         ]
         if not can_change_in_one_pass(*(list(arrays.values()) for arrays in changed)):
             return False
-        given = ({**arrays, "dw": dw} for arrays, (_, dw, _) in zip(changed, members, strict=True))
+        given = ({**arrays, "dw": dw} for arrays, (_, dw, _) in zip(changed, members, strict=False))
         for lazy in changes_in_one_pass(*given):
             state = {**states[0], **lazy}
             self.update(state.pop("w"), state.pop("dw"), state, members[0][2])

@@ -123,12 +123,13 @@ class Machine:
 
 
 def brings_numbers():
-    """Say whether this is `replay.numbers`, which nobody waits for."""
+    """Say whether this is `numbers` or `same_numbers` of replay.py, which nobody waits for."""
     callers, frame = [], sys._getframe(2)
     while frame is not None and len(callers) < 4:
         callers.append((frame.f_globals.get("__name__"), frame.f_code.co_name))
         frame = frame.f_back
-    return ("minicnn_kernels.cuda.replay", "numbers") in callers
+    names = "numbers", "same_numbers"
+    return any(("minicnn_kernels.cuda.replay", name) in callers for name in names)
 
 
 def refuse_arguments(name, names, args, kwargs):

@@ -32,8 +32,8 @@ __device__ T joined_by_block(T value, T order) {
 
 // parts[block] = joined |x|^order over a chunk of one array; the table is that of pointwise.py.
 template <typename T>
-__device__ void norm_parts(const long long* rows, int arrays, int chunk, T order, T* parts) {
-    const long long* row = rows + rows[arrays * 4 + blockIdx.x] * 4;
+__device__ void norm_parts(const long long* table, int arrays, int chunk, T order, T* parts) {
+    const long long* row = table + table[arrays * 4 + blockIdx.x] * 4;
     const long long begin = (blockIdx.x - row[0]) * chunk;
     const long long end = min(row[1], begin + chunk);
     const T* x = reinterpret_cast<const T*>(row[3]);
@@ -64,8 +64,8 @@ __device__ void norm_of_parts(const T* parts, int count, T order, T* norm) {
 
 #define NORM(suffix, T)                                                                       \
     extern "C" __global__ void __launch_bounds__(THREADS)                                     \
-    norm_parts_##suffix(const long long* rows, int arrays, int chunk, T order, T* parts) {    \
-        norm_parts(rows, arrays, chunk, order, parts);                                        \
+    norm_parts_##suffix(const long long* table, int arrays, int chunk, T order, T* parts) {   \
+        norm_parts(table, arrays, chunk, order, parts);                                       \
     }                                                                                         \
     extern "C" __global__ void __launch_bounds__(THREADS)                                     \
     norm_of_parts_##suffix(const T* parts, int count, T order, T* norm) {                     \

@@ -10,7 +10,7 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.cuda import replay
 from minicnn_kernels.cuda.launch import launch
 from minicnn_kernels.cuda.packs import SUFFIX
-from minicnn_kernels.cuda.pointwise import CHUNK, rows_of_members
+from minicnn_kernels.cuda.pointwise import CHUNK, blocks_of, table_of
 from minicnn_kernels.strides import without_gaps
 
 THREADS = 256
@@ -21,18 +21,18 @@ def norm_of_all(*arrays: Any, order: float) -> Array:
     first = arrays[0]
     suffix, exponent = SUFFIX[first.dtype.name], first.dtype.type(order)
     dense = [without_gaps(x) for x in arrays]
-    rows, blocks = rows_of_members([[x] for x in dense])
-    data = replay.numbers(np.concatenate([rows.ravel(), blocks]))
-    parts = np.empty(blocks.size, first.dtype, like=first)
+    members = [[x] for x in dense]
+    blocks = blocks_of(members)
+    parts = np.empty(blocks, first.dtype, like=first)
     norm: Array = np.empty((), first.dtype, like=first)
-    count, chunk = np.int32(len(dense)), np.int32(CHUNK)
-    if blocks.size:
+    if blocks:
+        table = replay.same_numbers(lambda: table_of(members))
         launch(
-            "norm.cu", f"norm_parts_{suffix}", (blocks.size,), (THREADS,),
-            (data, count, chunk, exponent, parts),
+            "norm.cu", f"norm_parts_{suffix}", (blocks,), (THREADS,),
+            (table, np.int32(len(members)), np.int32(CHUNK), exponent, parts),
         )  # fmt: skip
     launch(
         "norm.cu", f"norm_of_parts_{suffix}", (1,), (THREADS,),
-        (parts, np.int32(blocks.size), exponent, norm),
+        (parts, np.int32(blocks), exponent, norm),
     )  # fmt: skip
     return norm

@@ -199,22 +199,29 @@ def change(members: Sequence[dict[str, Array]], nodes: dict[str, Node]) -> None:
     names = {id(array): name for name, array in first.items()}
     read = [names.get(id(array)) for array in program.arrays]
     own, shared = [name for name in read if name], [k for k, name in enumerate(read) if not name]
-    rows, blocks = rows_of_members(
-        [[lying_like(member[name], member[own[0]]) for name in own] for member in members]
-    )
-    if not blocks.size:
+    alike = [[lying_like(member[name], member[own[0]]) for name in own] for member in members]
+    if not (blocks := blocks_of(alike)):
         return
     numbers = np.zeros(len(program.numbers), np.int64)
     for place, number in zip(numbers[:, None], program.numbers, strict=True):
         place.view(number.dtype)[0] = number
     text = program.text_of_changes(len(nodes), shared)
-    data = replay.numbers(np.concatenate([numbers, rows.ravel(), blocks]), text)
-    arguments = data, np.int32(len(members)), *(program.arrays[k] for k in shared)
-    launch_text(text, "change", (blocks.size,), (THREADS,), arguments, options=EXACT)
+    arguments = (
+        replay.numbers(numbers, reader=text),
+        replay.same_numbers(lambda: table_of(alike)),
+        np.int32(len(members)),
+        *(program.arrays[k] for k in shared),
+    )
+    launch_text(text, "change", (blocks,), (THREADS,), arguments, options=EXACT)
 
 
-def rows_of_members(members: Sequence[Sequence[Any]]) -> tuple[Array, Array]:
-    """Return a row for each member, arrays of one size, and for each block which member is its own.
+def blocks_of(members: Sequence[Sequence[Any]]) -> int:
+    """Return how many blocks work on members, arrays of one size each."""
+    return sum(-(-arrays[0].size // CHUNK) for arrays in members)
+
+
+def table_of(members: Sequence[Sequence[Any]]) -> Array:
+    """Return a row for each member, and then for each block which member is its own.
 
     A row is (first block, size, values that can be read at once, addresses of the arrays).
     """
@@ -223,7 +230,7 @@ def rows_of_members(members: Sequence[Sequence[Any]]) -> tuple[Array, Array]:
     addresses = [[array.data.ptr for array in arrays] for arrays in members]
     blocks = -(-sizes // CHUNK)
     rows = np.column_stack([blocks.cumsum() - blocks, sizes, packs, addresses])
-    return rows, np.repeat(np.arange(len(members)), blocks)
+    return np.concatenate([rows.ravel(), np.repeat(np.arange(len(members)), blocks)])
 
 
 # --- the text of a kernel -------------------------------------------------------------------------
@@ -253,7 +260,7 @@ CHANGE = """
 #include "pointwise.cuh"
 
 template <int n>
-__device__ void change_part(long long begin, long long end, const long long* data, {declared}) {{
+__device__ void change_part(long long begin, long long end, const long long* numbers, {declared}) {{
     {numbers}
     {single}
     for (long long i = begin + n * threadIdx.x; i < end; i += n * 256) {{
@@ -269,16 +276,14 @@ __device__ void change_part(long long begin, long long end, const long long* dat
 }}
 
 extern "C" __global__ void __launch_bounds__(256)
-change({parameters}) {{
-    const long long* rows = data + {n_numbers};
-    const long long* member_of_block = rows + members * {row};
-    const long long* row = rows + member_of_block[blockIdx.x] * {row};
+change(const long long* numbers, const long long* table, int members{single_values}) {{
+    const long long* row = table + table[members * {row} + blockIdx.x] * {row};
     const long long begin = (blockIdx.x - row[0]) * {chunk};
     const long long end = min(row[1], begin + {chunk});
     if (row[2] == {pack})
-        change_part<{pack}>(begin, end, data, {given});
+        change_part<{pack}>(begin, end, numbers, {given});
     else
-        change_part<1>(begin, end, data, {given});
+        change_part<1>(begin, end, numbers, {given});
 }}
 """
 
@@ -289,13 +294,14 @@ class Program(Steps):
     """The steps of some expressions as the text of a kernel.
 
     Attributes:
-        numbers: its constants, of the types that the kernel declares.
+        numbers: its constants, of the types that the kernel declares, `constant_types`.
         type: of the first result.
     """
 
     def __init__(self, *nodes: Node) -> None:
         super().__init__(*nodes)
         self.numbers = tuple(dtype.type(value) for value, dtype in self.constants)
+        self.constant_types = [_type(dtype) for _, dtype in self.constants]
         self.type = _type(nodes[0].dtype)
 
     def statement(self, name: str, node: Node, operands: list[str]) -> str:
@@ -327,7 +333,7 @@ class Program(Steps):
             "parameters": ", ".join(
                 [
                     "Index size",
-                    *(f"{_type(dtype)} c{k}" for k, (_, dtype) in enumerate(self.constants)),
+                    *(f"{kind} c{k}" for k, kind in enumerate(self.constant_types)),
                     *(f"const {types[k]}* __restrict__ x{k}" for k in arrays),
                     *(f"Index s{k}_{side}" for k in strided for side in sides),
                     *(f"Index n{side}" for side in sides[1:] if strided),
@@ -352,34 +358,41 @@ class Program(Steps):
 
         `shared` are the arrays of one value that all members read.
         """
-        arrays, written = range(len(self.arrays)), range(changed)
-        own = [k for k in arrays if k not in shared]
         types = [_type(x.dtype) for x in self.arrays]
+        key = (changed, *shared, *types, *self.results, *self.statements, *self.constant_types)
+        if key not in _texts:
+            _texts[key] = self._text_of_changes(range(changed), shared, types)
+        return _texts[key]
+
+    def _text_of_changes(self, written: range, shared: Sequence[int], types: list[str]) -> str:
+        arrays = range(len(self.arrays))
+        own = [k for k in arrays if k not in shared]
         pointers = [f"{'' if k in written else 'const '}{types[k]}*" for k in arrays]
         place = {k: f"reinterpret_cast<{pointers[k]}>(row[{3 + i}])" for i, k in enumerate(own)}
+        results = self.results[len(written) :]
         parts = {
-            "parameters": ", ".join(
-                ["const long long* data", "int members", *(f"{pointers[k]} x{k}" for k in shared)]
-            ),
+            "single_values": "".join(f", {pointers[k]} x{k}" for k in shared),
             "declared": ", ".join(f"{pointers[k]} x{k}" for k in arrays),
             "numbers": [
-                f"const {_type(dtype)} c{k} = *reinterpret_cast<const {_type(dtype)}*>(data + {k});"
-                for k, (_, dtype) in enumerate(self.constants)
+                f"const {kind} c{k} = *reinterpret_cast<const {kind}*>(numbers + {k});"
+                for k, kind in enumerate(self.constant_types)
             ],
             "single": [f"const {types[k]} v{k} = *x{k};" for k in shared],
             "loads": [f"const auto loaded{k} = load<n>(x{k} + i);" for k in own],
             "results": [f"Pack<{types[k]}, n> result{k};" for k in written],
             "values": [f"const {types[k]} v{k} = loaded{k}.values[k];" for k in own],
             "steps": self.statements,
-            "changes": [f"result{k}.values[k] = {self.results[changed + k]};" for k in written],
+            "changes": [f"result{k}.values[k] = {results[k]};" for k in written],
             "stores": [f"store(x{k} + i, result{k});" for k in written],
-            "n_numbers": len(self.constants),
             "row": 3 + len(own),
             "chunk": CHUNK,
             "pack": PACK,
             "given": ", ".join(place.get(k, f"x{k}") for k in arrays),
         }
         return filled(CHANGE.strip(), parts)
+
+
+_texts: dict[tuple[Any, ...], str] = {}
 
 
 def _type(dtype: Any) -> str:

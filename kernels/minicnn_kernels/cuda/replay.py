@@ -88,6 +88,15 @@ class Recording:
         host[...] = values
         return card
 
+    def same_numbers(self, make: Callable[[], Any]) -> Any:
+        """Return the array on the card of values that are made once."""
+        if not self.refilling:
+            return self.numbers(make(), "")
+        number, self._next = self._next, self._next + 1
+        if number >= len(self._arrays):
+            raise NotCapturable(CHANGED)
+        return self._arrays[number][2]
+
     def _room(self, values: Any) -> tuple[Any, Any]:
         start = -(-self._used // ALIGNMENT) * ALIGNMENT
         self._used = start + values.nbytes
@@ -189,6 +198,12 @@ def numbers(values: Any, reader: str = "") -> Any:
     """
     recording = _recording.get()
     return cards.cupy().asarray(values) if recording is None else recording.numbers(values, reader)
+
+
+def same_numbers(make: Callable[[], Any]) -> Any:
+    """Return the values of make() as an array on the card, the same in every replay."""
+    recording = _recording.get()
+    return cards.cupy().asarray(make()) if recording is None else recording.same_numbers(make)
 
 
 def is_refilling() -> bool:

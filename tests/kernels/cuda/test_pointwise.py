@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from minicnn_kernels.arrays import address_of
 from minicnn_kernels.cuda import pointwise, replay
 from minicnn_kernels.cuda.launch import with_includes
-from minicnn_kernels.cuda.pointwise import CHUNK, EXACT, Program, change, rows_of_members, walk_of
+from minicnn_kernels.cuda.pointwise import (
+    CHUNK,
+    EXACT,
+    Program,
+    blocks_of,
+    change,
+    table_of,
+    walk_of,
+)
 from minicnn_kernels.expression import FUNCTIONS, STEPS, Node
 from minicnn_kernels.one_pass import in_one_pass
 from minicnn_kernels.pointwise import Lazy, changes_in_one_pass, record_from
@@ -281,7 +289,10 @@ def test_a_change_is_made_to_every_member_in_one_launch(card):
 
 def test_each_value_belongs_to_one_block(card):
     sizes = [5, CHUNK, 1, CHUNK + 1, 0, 3 * CHUNK]
-    rows, blocks = rows_of_members([[card.array(np.zeros(size, np.float32))] for size in sizes])
+    members = [[card.array(np.zeros(size, np.float32))] for size in sizes]
+    table = table_of(members)
+    rows, blocks = table[: 4 * len(sizes)].reshape(-1, 4), table[4 * len(sizes) :]
+    assert blocks.size == blocks_of(members)
     seen = [np.zeros(size, int) for size in sizes]
     for block, member in enumerate(blocks):
         start = (block - rows[member, 0]) * CHUNK

@@ -55,6 +55,21 @@ def test_each_replay_computes_the_numbers_anew_in_the_arrays_of_the_first_time()
     assert not replay.is_refilling()
 
 
+def test_the_same_numbers_are_made_once():
+    made = []
+
+    def work():
+        return replay.same_numbers(lambda: made.append(1) or np.arange(3))
+
+    assert work().tolist() == [0, 1, 2]
+    with replay.recorded() as recording:
+        array = replay.repeated(work)
+    recording.refill()
+    recording.upload()
+    assert array.tolist() == [0, 1, 2]
+    assert len(made) == 2
+
+
 def test_numbers_of_all_types_lie_apart_and_aligned():
     with replay.recorded() as recording:
         arrays = [
