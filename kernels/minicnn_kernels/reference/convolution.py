@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -539,11 +539,14 @@ LARGEST_ON_CARD = 2**30  # values; the kernels count in 32 bits
 def _card_cost(a: Array, products: int, math: str, inner: int, *sides: int) -> float:
     """Count the products of whole tiles, whose `sides` the result has in a group.
 
-    Values that are no units of four are loaded one by one.
+    Values that are no units of four are loaded one by one.  However few of a tile's products are
+    wanted, what is made of NumPy's calls takes longer, and cannot be captured.
     """
+    whole = products
     for side in sides:
-        products = products * -(-side // 64) * 64 // max(1, side)
-    return on_card_cost(a, products * (4 if inner % 4 else 1), math)
+        whole = whole * -(-side // 64) * 64 // max(1, side)
+    cost = on_card_cost(a, whole * (4 if inner % 4 else 1), math)
+    return cost if cost == inf else min(cost, 24_000 + products / 100)
 
 
 def _card_serves(a: Array, b: Array, math: str) -> bool:
