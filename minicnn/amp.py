@@ -31,7 +31,8 @@ from minicnn.errors import ArgumentError, GradientError
 from minicnn.ops.arithmetic import mul
 from minicnn.ops.elementwise import cast
 from minicnn.storage import bfloat16, is_half
-from minicnn.tensor import Tensor
+from minicnn.tensor import Tensor, values_of
+from minicnn_kernels.arrays import device_of
 
 if TYPE_CHECKING:
     from minicnn.optim import Optimizer
@@ -136,9 +137,12 @@ class autocast:
         )
 
     def _is_mine(self, value: Any) -> bool:
-        """Say whether this is a tensor of the device whose precision may change."""
-        floats = isinstance(value, Tensor) and (is_half(value) or value.dtype == np.float32)
-        return floats and value.device.partition(":")[0] == self.device_type
+        """Say whether these are values of the device whose precision may change."""
+        array = values_of(value)
+        if not (hasattr(array, "dtype") and hasattr(array, "astype")):
+            return False
+        floats = is_half(array) or array.dtype == np.float32
+        return floats and device_of(array).partition(":")[0] == self.device_type
 
 
 class GradScaler:

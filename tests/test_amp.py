@@ -115,6 +115,15 @@ def test_types_meet_in_float32():
         assert product.sum().dtype == product.exp().dtype == np.float32
 
 
+def test_arrays_beside_tensors_are_brought_along():
+    x = minicnn.ones(2, 2)
+    weights = np.ones((2, 2), np.float16)
+    with autocast():
+        assert ((x @ x) * weights).dtype == np.float16
+        assert (x * weights).dtype == np.float32
+        assert F.cross_entropy(x @ x, minicnn.tensor([0, 1]), minicnn.ones(2)).dtype == np.float32
+
+
 def test_float64_and_integers_are_left_alone():
     x = minicnn.ones(2, 2, dtype=minicnn.float64)
     with autocast():

@@ -67,6 +67,10 @@ def add_parser(commands: Any) -> None:
         "--capture", action=argparse.BooleanOptionalAction,
         help="replay steps on a card as one graph (default: where that is possible)",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", metavar="P",
+        help="fp32 (default), tf32 or bf16 for products on a card; bf16-mixed or fp16-mixed",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="the run folder (default runs/MODEL)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     parser.add_argument("--quiet", action="store_true", help="print the result only")
@@ -127,6 +131,7 @@ def _started(options: argparse.Namespace) -> Any:
         "seed": options.seed,
         "device": options.device,
         "capture": options.capture,
+        "precision": options.precision,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     return Run.start(recipe_for(options.model, **given), options.out)
@@ -174,7 +179,7 @@ def _introduction(training: Any) -> str:
         f"{name}: {parameters:,} parameters; {recipe.data}, {recipe.size}x{recipe.size} pixels; "
         f"{recipe.epochs} epochs, batch "
         f"{recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}, seed {recipe.seed}, "
-        f"{recipe.device}"
+        f"{recipe.device}" + (f", {recipe.precision}" if recipe.precision != "fp32" else "")
     )
     if training.drawn:
         text += f"\nfrom {recipe.init}, but new: {', '.join(training.drawn)}"

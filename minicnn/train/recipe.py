@@ -40,6 +40,7 @@ class Recipe:
         schedule: "cosine", down to 0 in the last epoch, or "constant".
         augment: whether to move, turn and scale the training pictures.
         capture: whether steps on a card are captured as a graph, where that is possible.
+        precision: "fp32", "tf32", "bf16", "bf16-mixed" or "fp16-mixed"; see train/precision.py.
     """
 
     model: str = "lenet5"
@@ -62,6 +63,7 @@ class Recipe:
     seed: int = 0
     device: str = "cpu"
     capture: bool = True
+    precision: str = "fp32"
 
     def build_model(self, dataset: KnownDataset) -> Module:
         """Build the network for the data set's channels and classes.

@@ -43,6 +43,7 @@ class Run:
             checkpoint=self.folder / "checkpoint.safetensors",
             on_epoch=self._after_epoch,
             capture=recipe.capture,
+            precision=recipe.precision,
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from minicnn.optim import Optimizer
 from minicnn.optim.lr_scheduler import LRScheduler
 from minicnn.train.checkpoint import load_checkpoint, save_checkpoint
 from minicnn.train.interrupt import Interrupted, StopRequest
+from minicnn.train.precision import Precision
 from minicnn_kernels.arrays import to_device
 from minicnn_kernels.cuda.memory import size
 
@@ -45,6 +46,7 @@ class Trainer:
 
     It is trained where its parameters are.  On a card steps are captured as a graph and replayed,
     if that is possible (see `minicnn.cuda.capture`), and sums stay there until they are shown.
+    `precision` is one of `minicnn.train.precision.PRECISIONS`.
 
     Attributes:
         history: one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss,
@@ -64,6 +66,7 @@ class Trainer:
         checkpoint: StrPath | None = None,
         on_epoch: Callable[[list[Row]], None] | None = None,
         capture: bool = True,
+        precision: str = "fp32",
     ) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.scheduler, self.augment = scheduler, augment
@@ -71,6 +74,7 @@ class Trainer:
         self.history: list[Row] = []
         self.epoch = self.batch = 0
         self.device = next(iter(model.parameters())).device
+        self.precision = Precision(precision, self.device)
         self.totals = Totals(device=self.device)
         replayed = capture and self.device != "cpu"
         self._learned: Callable[..., Any] = cuda.capture(self._learn) if replayed else self._learn
@@ -136,14 +140,18 @@ class Trainer:
 
     def _learn(self, x: Any, t: Any) -> None:
         """Forward, backward, update; on a card nothing waits for a result."""
+        scaler = self.precision.scaler
         self.optimizer.zero_grad()
-        outputs = self.model(x)
-        loss = self.loss(outputs, t)
-        if self.device == "cpu":
-            self._check_loss(loss.item(), self.batch + 1)
-        loss.backward()
-        self.optimizer.step()
-        self.totals.add(loss, all_logits(outputs)[0], t)
+        with self.precision.products():
+            with self.precision.autocast:
+                outputs = self.model(x)
+                loss = self.loss(outputs, t)
+            if self.device == "cpu":
+                self._check_loss(loss.item(), self.batch + 1)
+            scaler.scale(loss).backward()
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.totals.add(loss, all_logits(outputs)[0].float(), t)
 
     def _check_loss(self, loss: float, batch: int | None = None) -> None:
         """Raise AnomalyError if a loss, or a sum of losses so far, is not a number any more."""
@@ -189,8 +197,10 @@ class Trainer:
         totals = Totals(device=self.device, keep=True)
         for x, t in loader:
             x, t = x.to(device=self.device), t.to(device=self.device)
-            logits = self.model(x)
-            totals.add(self.loss(logits, t), logits, t)
+            with self.precision.products(), self.precision.autocast:
+                logits = self.model(x)
+                loss = self.loss(logits, t)
+            totals.add(loss, logits.float(), t)
         return totals
 
     def save(self) -> None:
@@ -202,6 +212,7 @@ class Trainer:
                 "batch": self.batch,
                 "history": self.history,
                 "totals": self.totals.state(),
+                "scaler": self.precision.scaler.state_dict(),
             }
             save_checkpoint(self.checkpoint, self.model, self.optimizer, self.scheduler, progress)
 
@@ -211,6 +222,8 @@ class Trainer:
         self.epoch, self.batch = progress["epoch"], progress["batch"]
         self.history = progress["history"]
         self.totals.restore(progress["totals"])
+        if progress.get("scaler"):
+            self.precision.scaler.load_state_dict(progress["scaler"])
 
 
 class Totals:

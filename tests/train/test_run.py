@@ -36,6 +36,7 @@ def test_the_folder_holds_everything(finished):
         "batch_size": 400, "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001,
         "augment": True, "seed": 0, "device": "cpu", "size": 32, "width": 1.0, "init": None,
         "patience": None, "lr_decay": 0.0, "schedule": "cosine", "capture": True,
+        "precision": "fp32",
     }  # fmt: skip
     with open(run.folder / "metrics.csv", newline="") as file:
         (row,) = csv.DictReader(file)
