@@ -11,12 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn_kernels.arrays import Array
-from minicnn_kernels.registry import can_compile
+from minicnn_kernels import cards
+from minicnn_kernels.arrays import Array, device_of
+from minicnn_kernels.precision import math_mode
+from minicnn_kernels.registry import Kernel, can_compile
 from minicnn_kernels.threads import parallel
 
 ALONE = 2**18
@@ -36,8 +39,22 @@ _limited = 0  # how many products are being computed
 _before: list[int] = []  # the threads that each BLAS had
 
 
-def matmul(a: Array, b: Array) -> Array:
-    """c[i,j] = sum_k a[i,k] * b[k,j], also over broadcast batches of matrices."""
+def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """c[i,j] = sum_k a[i,k] * b[k,j] (+ bias[j]), also over broadcast batches of matrices."""
+    if type(a) is not np.ndarray:
+        chosen = _matmul.choose(a, b)
+        if bias is not None and a.ndim == b.ndim == 2 and "bias" in chosen.extras:
+            done: Array = chosen.compute(a, b, bias=bias)
+            return done
+        c: Array = chosen.compute(a, b)
+    else:
+        c = _product(a, b)
+    if bias is not None:
+        c += bias
+    return c
+
+
+def _product(a: Array, b: Array) -> Array:
     if not (_is_large(a, b) and can_compile()):
         product: Array = np.matmul(a, b)
         return product
@@ -53,6 +70,65 @@ def matmul(a: Array, b: Array) -> Array:
     with one_blas_thread():
         parallel(kernel, count, a, b, c, grain=grain)
     return c
+
+
+# --- on cards, whose tensor cores trade digits for time -------------------------------------------
+
+
+class OnCard(NamedTuple):
+    """How many products a large card computes in a nanosecond, and for which modes they will do."""
+
+    rate: float
+    modes: tuple[str, ...]
+
+
+ON_CARDS = {
+    "simt": OnCard(20_000, ("fp32", "tf32", "bf16")),
+    "tf32x3": OnCard(40_000, ("fp32", "tf32", "bf16")),
+    "tf32": OnCard(100_000, ("tf32", "bf16")),
+    "bf16": OnCard(120_000, ("bf16",)),
+}
+
+
+def on_card_cost(a: Array, products: float, math: str) -> float:
+    """Estimate a start and the products; what is less exact than asked for is never taken."""
+    rate, modes = ON_CARDS[math]
+    if a.dtype == np.float32 and math_mode.get() not in modes:
+        return inf
+    return 5_000 + products / rate
+
+
+def on_card_serves(a: Array, b: Array, math: str) -> bool:
+    """Say whether there are kernels for these types, and this card runs them."""
+    types = ("float32", "bfloat16") if math == "bf16" else ("float32",)
+    return (
+        a.dtype == b.dtype
+        and a.dtype.name in types
+        and (math == "simt" or device_of(a) == "cpu" or cards.compute_capability() >= (8, 0))
+    )
+
+
+_matmul = Kernel("matmul")
+
+
+@_matmul.algorithm("blas", devices=("cpu", "cuda"), cost=lambda a, b: inf)  # where no other serves
+def _by_blas(a: Array, b: Array) -> Array:
+    """c[i,j] = sum_k a[i,k] * b[k,j], by NumPy's BLAS or CuPy's, which cannot be captured."""
+    product: Array = np.matmul(a, b)
+    return product
+
+
+for _math in ON_CARDS:
+    _matmul.compiled(
+        _math, f"gemm.product_{_math}",
+        "c[i,j] = sum_k a[i,k] * b[k,j]: a block of threads for each tile of c.",
+        device="cuda", extras=("bias",),
+        cost=lambda a, b, math=_math: on_card_cost(a, a.size * b.shape[-1], math),
+        serves=lambda a, b, math=_math: on_card_serves(a, b, math),
+    )  # fmt: skip
+
+
+# --- on the CPU -----------------------------------------------------------------------------------
 
 
 def _is_large(a: Array, b: Array) -> bool:

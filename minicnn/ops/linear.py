@@ -96,10 +96,7 @@ def _rows(x: Any) -> Any:
 @differentiable
 def affine(x: Array, w: Array, b: Array | None, /) -> Array:
     """y[..,o] = sum_i x[..,i] * w[o,i] + b[o]."""
-    y = products.matmul(_rows(x), w.T).reshape(*x.shape[:-1], len(w))
-    if b is not None:
-        y += b
-    return y
+    return products.matmul(_rows(x), w.T, b).reshape(*x.shape[:-1], len(w))
 
 
 @affine.gradient(saves="x w")

@@ -30,6 +30,7 @@ from minicnn.ops.linear import affine
 from minicnn.ops.shape import cat, chunk
 from minicnn.tensor import Tensor
 from minicnn_kernels.arrays import contiguous, is_floating
+from minicnn_kernels.products import matmul
 
 __all__ = ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]
 
@@ -46,7 +47,7 @@ def rnn(x: Array, h: Array, w: Array, /, steps: Steps, nonlinearity: str = "tanh
     y, h, turned = np.empty_like(x), h.copy(), _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        y[rows] = h[:n] = activate(x[rows] + h[:n] @ turned)
+        y[rows] = h[:n] = activate(x[rows] + matmul(h[:n], turned))
     return y
 
 
@@ -61,8 +62,8 @@ def _(
     for rows in reversed(steps):
         n = rows.stop - rows.start
         dx[rows] = (dy[rows] + dh[:n]) * slope[rows]
-        dh[:n] = dx[rows] @ w
-    return lambda: dx, lambda: dh, lambda: dx.T @ _previous(y, h, steps)
+        dh[:n] = matmul(dx[rows], w)
+    return lambda: dx, lambda: dh, lambda: matmul(dx.T, _previous(y, h, steps))
 
 
 def rnn_by_steps(x: Any, h: Any, w: Any, steps: Steps, nonlinearity: str) -> Any:
@@ -91,8 +92,8 @@ def lstm(x: Array, h: Array, c: Array, w: Array, v: Array | None, /, steps: Step
     turned = _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        hidden, c[:n] = kernels.lstm_step(x[rows] + h[:n] @ turned, c[:n])
-        h[:n] = hidden if v is None else hidden @ v.T
+        hidden, c[:n] = kernels.lstm_step(x[rows] + matmul(h[:n], turned), c[:n])
+        h[:n] = hidden if v is None else matmul(hidden, v.T)
         y[rows, :wide], y[rows, wide:] = h[:n], c[:n]
     return y
 
@@ -105,22 +106,22 @@ def _(
         return _recorded(lstm_by_steps, dy, (x, h, c, w, v), steps)
     wide = h.shape[1]
     before, c_before = _previous(y[:, :wide], h, steps), _previous(y[:, wide:], c, steps)
-    gates = x + before @ w.T
+    gates = x + matmul(before, w.T)
     dx, dh, dc = np.empty_like(x), np.zeros_like(h), np.zeros_like(c)
     projected = np.empty_like(y, shape=(len(y), wide))
     for rows in reversed(steps):
         n = rows.stop - rows.start
         projected[rows] = dy[rows, :wide] + dh[:n]
-        hidden = projected[rows] if v is None else projected[rows] @ v
+        hidden = projected[rows] if v is None else matmul(projected[rows], v)
         cell = dy[rows, wide:] + dc[:n]
         dx[rows], dc[:n] = kernels.lstm_step_gradients(gates[rows], c_before[rows], hidden, cell)
-        dh[:n] = dx[rows] @ w
+        dh[:n] = matmul(dx[rows], w)
     return (
         lambda: dx,
         lambda: dh,
         lambda: dc,
-        lambda: dx.T @ before,
-        lambda: projected.T @ kernels.lstm_step(gates, c_before)[0],
+        lambda: matmul(dx.T, before),
+        lambda: matmul(projected.T, kernels.lstm_step(gates, c_before)[0]),
     )
 
 
@@ -153,7 +154,7 @@ def gru(x: Array, h: Array, w: Array, b: Array | None, /, steps: Steps) -> Array
     turned = _turned(w, steps)
     for rows in steps:
         n = rows.stop - rows.start
-        y[rows] = h[:n] = kernels.gru_step(x[rows], _with_bias(h[:n] @ turned, b), h[:n])
+        y[rows] = h[:n] = kernels.gru_step(x[rows], _with_bias(matmul(h[:n], turned), b), h[:n])
     return y
 
 
@@ -164,15 +165,15 @@ def _(
     if isinstance(dy, Tensor):
         return _recorded(gru_by_steps, dy, (x, h, w, b), steps)
     before = _previous(y, h, steps)
-    product = _with_bias(before @ w.T, b)
+    product = _with_bias(matmul(before, w.T), b)
     dx, dproduct, dh = np.empty_like(x), np.empty_like(x), np.zeros_like(h)
     for rows in reversed(steps):
         n = rows.stop - rows.start
         dx[rows], dproduct[rows], direct = kernels.gru_step_gradients(
             x[rows], product[rows], before[rows], dy[rows] + dh[:n]
         )
-        dh[:n] = direct + dproduct[rows] @ w
-    return lambda: dx, lambda: dh, lambda: dproduct.T @ before, lambda: dproduct.sum(axis=0)
+        dh[:n] = direct + matmul(dproduct[rows], w)
+    return lambda: dx, lambda: dh, lambda: matmul(dproduct.T, before), lambda: dproduct.sum(axis=0)
 
 
 def gru_by_steps(x: Any, h: Any, w: Any, b: Any, steps: Steps) -> Any:

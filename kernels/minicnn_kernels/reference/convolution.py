@@ -15,16 +15,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
 from math import inf, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from minicnn_kernels import cards
-from minicnn_kernels.arrays import Array, at_hand, contiguous, device_of, filled
+from minicnn_kernels.arrays import Array, at_hand, contiguous, filled
 from minicnn_kernels.constants import is_constant
 from minicnn_kernels.geometry import Sides, Windows
-from minicnn_kernels.precision import math_mode
-from minicnn_kernels.products import matmul
+from minicnn_kernels.products import ON_CARDS, matmul, on_card_cost, on_card_serves
 from minicnn_kernels.reference.normalization import per_channel
 from minicnn_kernels.reference.windows import pad_image, window_view
 from minicnn_kernels.registry import BOTH, Kernel, can_compile
@@ -535,45 +533,25 @@ conv_weight.compiled(
 # Costs are nanoseconds on a large card, where nothing else waits.
 
 
-class _OnCard(NamedTuple):
-    """How fast products are on cards, by the nanosecond, and for which modes they are exact."""
-
-    rate: float
-    modes: tuple[str, ...]
-
-
-ON_CARDS = {
-    "simt": _OnCard(20_000, ("fp32", "tf32", "bf16")),
-    "tf32x3": _OnCard(40_000, ("fp32", "tf32", "bf16")),
-    "tf32": _OnCard(100_000, ("tf32", "bf16")),
-    "bf16": _OnCard(120_000, ("bf16",)),
-}
 LARGEST_ON_CARD = 2**30  # values; the kernels count in 32 bits
 
 
 def _card_cost(a: Array, products: int, math: str, inner: int, *sides: int) -> float:
-    """Estimate a start and the products of whole tiles, whose `sides` the result has in a group.
+    """Count the products of whole tiles, whose `sides` the result has in a group.
 
-    Values that are no units of four are loaded one by one.  What is less exact than asked for is
-    never taken.
+    Values that are no units of four are loaded one by one.  However few of a tile's products are
+    wanted, what is made of NumPy's calls takes longer, and cannot be captured.
     """
-    rate, modes = ON_CARDS[math]
-    if a.dtype == np.float32 and math_mode.get() not in modes:
-        return inf
+    whole = products
     for side in sides:
-        products = products * -(-side // 64) * 64 // max(1, side)
-    return 5_000 + products * (4 if inner % 4 else 1) / rate
+        whole = whole * -(-side // 64) * 64 // max(1, side)
+    cost = on_card_cost(a, whole * (4 if inner % 4 else 1), math)
+    return cost if cost == inf else min(cost, 24_000 + products / 100)
 
 
 def _card_serves(a: Array, b: Array, math: str) -> bool:
-    types = ("float32", "bfloat16") if math == "bf16" else ("float32",)
-    return (
-        a.dtype == b.dtype
-        and a.dtype.name in types
-        and a.ndim <= 4
-        and max(prod(a.shape[1:]), a.size // max(1, a.shape[1]), b.size) < LARGEST_ON_CARD
-        and (math == "simt" or device_of(a) == "cpu" or cards.compute_capability() >= (8, 0))
-    )
+    largest = max(prod(a.shape[1:]), a.size // max(1, a.shape[1]), b.size)
+    return a.ndim <= 4 and largest < LARGEST_ON_CARD and on_card_serves(a, b, math)
 
 
 for _math in ON_CARDS:

@@ -8,7 +8,8 @@ import pytest
 from minicnn_kernels import conv_bias, kernels
 from minicnn_kernels.cuda import convolution
 from minicnn_kernels.geometry import Windows
-from minicnn_kernels.reference.convolution import ON_CARDS
+from minicnn_kernels.precision import math_mode
+from minicnn_kernels.products import ON_CARDS
 
 EXACT = {"simt": 2e-6, "tf32": 1e-3, "tf32x3": 2e-6, "bf16": 1e-2}
 
@@ -101,6 +102,21 @@ def test_bias_shortcut_and_relu_are_part_of_it(card, case, relu, algorithm):
     x, w, b, add = map(card.array, (problem.x, problem.w, problem.b, problem.add))
     y = conv_bias(x, w, b, add=add, relu=relu, algorithm=algorithm, **problem.settings["conv"])
     check(y, np.maximum(expected, 0) if relu else expected, EXACT[algorithm])
+
+
+@pytest.mark.parametrize("mode", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("capability", [(7, 5), (9, 0)])
+@pytest.mark.parametrize("name", ["conv", "conv_input", "conv_weight"])
+def test_auto_is_as_exact_as_the_math_mode_and_can_be_captured(card, name, capability, mode):
+    card.machine.compute_capability = capability
+    usual = {"fp32": "tf32x3", "tf32": "tf32", "bf16": "bf16"}[mode]
+    for case in CASES.values():
+        problem = Problem(*case)
+        arrays = map(card.array, problem.arrays[name])
+        with math_mode(mode):
+            chosen = kernels[name].choose(*arrays, **problem.settings[name]).name
+        own = {"small_groups", "few_channels", usual if capability >= (8, 0) else "simt"}
+        assert chosen in own
 
 
 @pytest.mark.parametrize("algorithm", ON_CARDS)
