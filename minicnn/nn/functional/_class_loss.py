@@ -253,7 +253,8 @@ def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
     total = labels.total_weight()
     if not at_hand(total):
         nothing = total == 0
-        return sum(losses) / np.where(nothing, 1, total) + np.where(nothing, np.nan, 0)
+        missing = np.where(nothing, np.nan, 0).astype(losses.dtype)
+        return sum(losses) / np.where(nothing, 1, total) + missing
     if labels.used is not None and not labels.used.any():
         return sum(losses) + float("nan")
     return sum(losses) / (total or float("nan"))

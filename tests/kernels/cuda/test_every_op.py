@@ -87,6 +87,11 @@ def test_an_operation(card, row):
         check(card, row, np.float64)
 
 
+@pytest.mark.parametrize("row", [row for row in CASES if row.through == "cross_entropy"], ids=str)
+def test_cross_entropy_in_single_precision(card, row):
+    check(card, row, np.float32)
+
+
 @pytest.mark.slow_emulation
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("row", [*CASES, *PLAIN], ids=str)
