@@ -10,7 +10,7 @@ from minicnn.bench.results import FAILED, SKIPPED, WRONG, Result
 from minicnn.bench.station import Started
 from minicnn.bench.timing import Limits, take_turns
 from minicnn.bench.work import Operands, Work, in_layout, relative_error
-from minicnn.errors import AlgorithmError
+from minicnn.errors import AlgorithmError, DeviceError
 from minicnn_kernels.arrays import Array
 
 Turns = Callable[[Sequence["Station"], Limits], list[list[float]]]
@@ -60,6 +60,9 @@ def compete(
             started = entry.station.start(work, laid_out[entry.layout])
         except AlgorithmError:
             result.status, result.note = SKIPPED, "does not serve this"
+            continue
+        except DeviceError as error:  # a package for kernels of this kind is missing
+            result.status, result.note = SKIPPED, str(error)
             continue
         except Exception as error:  # an algorithm under test may raise anything
             result.status, result.note = FAILED, f"{type(error).__name__}: {error}"

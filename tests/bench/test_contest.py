@@ -11,7 +11,7 @@ from minicnn.bench.kinds import work
 from minicnn.bench.results import FAILED, OK, SKIPPED, WRONG
 from minicnn.bench.station import Built, Own
 from minicnn.bench.timing import Limits
-from minicnn.errors import AlgorithmError
+from minicnn.errors import AlgorithmError, DeviceError
 
 
 def right(work, operands):
@@ -38,6 +38,10 @@ def refusing(work, operands):
     raise AlgorithmError("not for this")
 
 
+def lacking(work, operands):
+    raise DeviceError("pip install something")
+
+
 def raising(work, operands):
     raise MemoryError("too large")
 
@@ -62,13 +66,14 @@ def contest(*builders, turns, text='mb2ic3ih5oc4kh3n"first*2"'):
 
 def test_only_those_that_are_right_take_turns():
     turns = Turns()
-    results = contest(wrong, right, infinite, refusing, raising, turns=turns)
+    results = contest(wrong, right, infinite, refusing, lacking, raising, turns=turns)
     assert turns.labels == ["right"]
-    assert [result.status for result in results] == [WRONG, OK, WRONG, SKIPPED, FAILED]
-    assert [result.times for result in results] == [[], [1.0], [], [], []]
+    assert [result.status for result in results] == [*(WRONG, OK, WRONG, SKIPPED, SKIPPED, FAILED)]
+    assert [result.times for result in results] == [[], [1.0], [], [], [], []]
     assert "relative error" in results[0].note
     assert results[2].error == np.inf
-    assert results[4].note == "MemoryError: too large"
+    assert results[4].note == "pip install something"
+    assert results[5].note == "MemoryError: too large"
 
 
 def test_a_result_says_what_was_measured():

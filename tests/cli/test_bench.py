@@ -267,3 +267,11 @@ def test_shares_and_lists():
     assert bench.share("5%") == bench.share("0.05") == 0.05
     assert bench.words(" a, b,") == ["a", "b"]
     assert bench.numbers("1,2") == [1, 2]
+
+
+def test_a_card_beside_the_processor(card, capsys):
+    assert cli.main((*TINY, "--device", "cpu,cuda", "--vs", "none", "--math", "tf32")) == 0
+    shown = capsys.readouterr().out
+    assert "Stand-in" in shown
+    assert re.search(r"^math +tf32$", shown, re.M)
+    assert re.search(r"fwd +auto/cuda: tf32 ", shown)
