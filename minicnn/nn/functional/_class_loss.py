@@ -28,6 +28,7 @@ from minicnn.ops.reduce import sum
 from minicnn.ops.shape import squeeze, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import Array, as_array, at_hand, filled, is_floating
+from minicnn_kernels.one_pass import in_one_pass
 from minicnn_kernels.reference.scan import accumulated
 
 __all__ = [
@@ -252,12 +253,20 @@ def _reduced_over_labels(losses: Any, labels: Labels, reduction: str) -> Any:
         return reduced(losses, reduction)
     total = labels.total_weight()
     if not at_hand(total):
-        nothing = total == 0
-        missing = np.where(nothing, np.nan, 0).astype(losses.dtype)
-        return sum(losses) / np.where(nothing, 1, total) + missing
+        return sum(losses) / _divisor(total) + _nan_if_zero(total)
     if labels.used is not None and not labels.used.any():
         return sum(losses) + float("nan")
     return sum(losses) / (total or float("nan"))
+
+
+@in_one_pass
+def _divisor(total: Any) -> Any:
+    return np.where(total == 0, 1.0, total)
+
+
+@in_one_pass
+def _nan_if_zero(total: Any) -> Any:
+    return np.where(total == 0, np.nan, 0 * total)
 
 
 def multi_margin_loss(

@@ -16,6 +16,7 @@ from minicnn.nn.functional import (
     nll_loss,
 )
 from minicnn.tensor import Tensor
+from minicnn_kernels.pointwise import record_from
 
 LOGITS = np.random.default_rng(5).normal(size=(4, 3))
 LABELS = np.array([2, 0, 1, 2])
@@ -360,3 +361,17 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_what_torch_refuses_is_refused(refusal, torch):
     refusal.check(torch)
+
+
+@pytest.mark.parametrize("labels", [[2, -100, 1, 0], [-100] * 4], ids=["some", "none"])
+def test_a_mean_on_a_card_has_the_type_of_the_input(card, labels):
+    found, labels = [], minicnn.tensor(labels)
+    for device in ("cpu", "cuda"):
+        x = minicnn.tensor(np.float32(LOGITS), device=device, requires_grad=True)
+        with record_from(2**40):  # compiling takes long
+            y = cross_entropy(x, labels.to(device))
+            y.backward()
+        assert y.dtype == np.float32
+        found.append([y.detach().cpu().array, x.grad.cpu().array])
+    for expected, value in zip(*found, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
