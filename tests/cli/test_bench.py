@@ -274,4 +274,4 @@ def test_a_card_beside_the_processor(card, capsys):
     shown = capsys.readouterr().out
     assert "Stand-in" in shown
     assert re.search(r"^math +tf32$", shown, re.M)
-    assert re.search(r"fwd +auto/cuda: tf32 ", shown)
+    assert re.search(r"fwd +auto/cuda: few_channels ", shown)
