@@ -75,7 +75,7 @@ class Machine:
 
     Attributes:
         cards, driver, compute_capability, memory: what is there; tests may change them.
-        turns: the seed of the order in which emulated threads run, and whether copies are deferred.
+        turns: what emulated launches are told of `seed` and `deferred`, see emulation.py.
         seen: counts of "copy", "wait", "cublas", "curand", "thrust", "launch", with the name.
     """
 
@@ -86,7 +86,7 @@ class Machine:
         """Forget everything."""
         self.cards, self.driver = 1, True
         self.compute_capability, self.memory = (9, 0), 2**34
-        self.turns = {"seed": 0, "deferred": False}
+        self.turns = {}
         self.current, self.stream = 0, None
         self.seen = Counter()
         self.refusing = False

@@ -1,0 +1,10 @@
+"""A pytest plugin: kernels are read from another folder, that of MINICNN_CUDA_SOURCES."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from minicnn_kernels.cuda import launch
+
+launch.FOLDER = Path(os.environ["MINICNN_CUDA_SOURCES"])
