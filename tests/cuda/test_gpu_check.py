@@ -18,9 +18,10 @@ SPEC.loader.exec_module(gpu_check)
 
 
 @pytest.fixture(autouse=True)
-def no_facts(monkeypatch):
-    """What is said of the processor takes seconds to find out."""
+def quick(monkeypatch):
+    """To ask for the processor and for PyTorch takes seconds."""
     monkeypatch.setattr(gpu_check.machine, "facts", dict)
+    monkeypatch.setattr(gpu_check, "torch_or_reason", lambda: "not measured: no PyTorch")
 
 
 def run(folder, *stages):
