@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -123,8 +124,8 @@ class Optimizer:
                 loss = closure()
         with memory.named(f"{type(self).__name__}.step", ()):
             for members in self._alike(self._gradients()):
-                update, snapshot = self._update_all, self._snapshot
-                replay.repeated(partial(update, members), partial(snapshot, members))
+                update = partial(self._update_all, members, self._memory(members))
+                replay.repeated(update, partial(self._snapshot, members))
         return loss
 
     def update(self, w: Array, dw: Array, state: State, group: Group) -> None:
@@ -156,8 +157,14 @@ class Optimizer:
             found[key].append((parameter, gradient, group))
         return list(found.values())
 
-    def _update_all(self, members: list[Member]) -> None:
+    def _memory(self, members: list[Member]) -> list[Any]:
+        """Return what holds the arrays that a captured step writes to."""
+        return [self.state, *(parameter.array for parameter, _, _ in members)]
+
+    def _update_all(self, members: list[Member], before: list[Any]) -> None:
         """Update parameters whose update differs in nothing but the values of arrays."""
+        if replay.is_refilling() and not all(map(is_, before, self._memory(members))):
+            replay.refuse("its parameters, or the state of its optimiser, were given other memory")
         with no_grad(), np.errstate(all="ignore"):  # Inf and NaN are values here
             if not self._update_together(members):
                 for parameter, gradient, group in members:

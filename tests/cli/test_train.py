@@ -11,6 +11,7 @@ import sys
 from minicnn import cli
 from minicnn.data import shapes
 from minicnn.train.recipe import Recipe
+from minicnn.train.run import Run
 
 QUICK = ("train", "lenet5", "--modern", "--epochs", "1", "--batch", "400", "--no-augment")
 
@@ -106,3 +107,33 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(tmp_path, c
         (tmp_path / name / "weights.safetensors").read_bytes() for name in ("stopped", "whole")
     )
     assert first == second
+
+
+def test_lenet_on_a_card_and_afterwards_without(capsys, monkeypatch, tmp_path, card):
+    """Train it there by captured steps, test it on either device, go on with it on the CPU."""
+    splits = {"train": (0, 6), "validation": (20, 1), "test": (30, 2)}
+    monkeypatch.setattr(shapes, "SPLITS", splits)
+    monkeypatch.setattr(Run, "_draw", lambda self, totals: None)
+    monkeypatch.chdir(tmp_path)
+    settings = ("--data", "shapes", "--size", "32", "--batch", "2", "--epochs", "1")
+    assert cli.main(("train", "lenet5", "--modern", *settings, "--device", "cuda")) == 0
+    out, warnings = capsys.readouterr()
+    assert "seed 0, cuda\n" in out
+    assert "of the card\n" in out
+    assert warnings == ""
+    assert card.seen("launch")["graph"] == 1  # of three batches
+    folder = tmp_path / "runs" / "lenet5-modern"
+    recipe = json.loads((folder / "config.json").read_text())
+    assert (recipe["device"], recipe["capture"]) == ("cuda", True)
+    assert "peak_bytes,reserved_bytes" in (folder / "metrics.csv").read_text()
+    results = []
+    for device in ((), ("--device", "cpu")):
+        assert cli.main(("eval", str(folder), *device)) == 0
+        assert cli.main(("predict", str(folder), "--test-image", "1", *device)) == 0
+        results.append(capsys.readouterr().out)
+    assert results[0] == results[1]
+    card.machine.driver = False
+    assert cli.main(("eval", str(folder))) == 2
+    assert "no NVIDIA driver" in capsys.readouterr().err
+    assert cli.main(("train", "--resume", str(folder), "--device", "cpu", "--no-capture")) == 0
+    assert "seed 0, cpu\n" in capsys.readouterr().out

@@ -215,8 +215,11 @@ def base_of(values):
 
 def poison(values):
     """Fill with what nobody takes for a result."""
+    capturing = machine.stream is not None and machine.stream.work is not None
     if values.dtype.kind in "fcV":
         values.fill(np.nan)
+    elif capturing and values.dtype.kind in "iu":
+        values.fill(0)  # an index, perhaps, of what is only noted now
     else:
         values.fill(True if values.dtype == bool else np.frombuffer(b"\x7f" * 8, values.dtype)[0])
 
@@ -784,13 +787,13 @@ class MemoryPool:
         self._total = max(self._total, self._used)
         weakref.finalize(memory, self._free, place, size)
         for hook in hooks:
-            hook.malloc_postprocess(device_id=0, size=size, mem_size=size, mem_ptr=0, pmem_id=0)
+            hook.malloc_postprocess(device_id=0, size=size, mem_size=size, mem_ptr=1, pmem_id=0)
 
     def _free(self, place, size):
         self._held.discard(place)
         self._used -= size
         for hook in hooks if self._session == MemoryPool.session else ():  # not of another test
-            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=0, pmem_id=0)
+            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=1, pmem_id=0)
 
     def used_bytes(self):
         """Return what arrays hold."""

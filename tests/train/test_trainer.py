@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from signal import SIGINT, raise_signal
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from minicnn import nn
 from minicnn.data import DataLoader, TensorDataset
 from minicnn.data.augment import RandomAffine
 from minicnn.errors import AnomalyError, ArgumentError
-from minicnn.optim import SGD
+from minicnn.optim import SGD, Adam
 from minicnn.optim.lr_scheduler import CosineAnnealingLR
 from minicnn.train.interrupt import Interrupted
 from minicnn.train.trainer import Totals, Trainer, describe
@@ -207,3 +209,147 @@ def test_the_line_of_an_epoch():
         "validation_accuracy": None, "seconds": 1.25,
     }  # fmt: skip
     assert describe(row, 10) == "epoch  3/10   train loss 0.5000  accuracy 87.50%   1.2 s"
+
+
+# --- on a card ------------------------------------------------------------------------------------
+
+
+def on_card(**settings):
+    """Return a trainer whose model lies on the card, with Adam and dropout."""
+    minicnn.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.2), nn.MaxPool2d(2),
+        nn.Conv2d(3, 2, 2), nn.Flatten(),
+    ).to("cuda")  # fmt: skip
+    optimizer = Adam(model.parameters(), lr=0.05)
+    scheduler = CosineAnnealingLR(optimizer, T_max=3)
+    return Trainer(model, optimizer, scheduler=scheduler, **settings)
+
+
+def card_weights(trainer):
+    return {name: t.cpu().numpy() for name, t in trainer.model.state_dict().items()}
+
+
+def rows_of(trainer):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in trainer.history]
+
+
+def test_a_captured_training_on_a_card_is_the_eager_one_bit_by_bit(card, seeded):
+    """With a last smaller batch, a changing learning rate, dropout and moved pictures."""
+    eager = on_card(augment=RandomAffine(translate=0.1), capture=False)
+    minicnn.manual_seed(5)
+    eager.fit(train_loader(), DataLoader(stripes(), 16), epochs=3, progress=False)
+    assert card.seen("launch").get("graph", 0) == 0
+    captured = on_card(augment=RandomAffine(translate=0.1))
+    minicnn.manual_seed(5)
+    captured.fit(train_loader(), DataLoader(stripes(), 16), epochs=3, progress=False)
+    assert captured._learned.reason is None
+    assert card.seen("launch")["graph"] == 9 - 2 + 1  # the last batch of the third epoch, too
+    assert_same(card_weights(eager), card_weights(captured))
+    for ours, theirs in zip(rows_of(captured), rows_of(eager), strict=True):
+        assert {k: v for k, v in ours.items() if "bytes" not in k} == {
+            k: v for k, v in theirs.items() if "bytes" not in k
+        }
+
+
+def test_a_step_on_a_card_does_not_wait(card, seeded):
+    trainer = on_card()
+    batches = iter(DataLoader(stripes(), 8))
+    for _ in range(3):
+        trainer._step(*next(batches))
+    x, t = (part.cuda() for part in next(iter(DataLoader(stripes(), 8))))
+    card.machine.seen.clear()
+    trainer._step(x, t)
+    assert card.seen("wait") == {}
+    assert card.seen("copy") == {"array": 1}  # the numbers of the step, to the card
+    assert trainer.totals.count == 32
+
+
+def test_memory_of_the_card_is_in_the_log(card, seeded, capsys):
+    trainer = on_card()
+    trainer.fit(train_loader(), epochs=2)
+    row = trainer.history[-1]
+    assert min(row["peak_bytes"], row["reserved_bytes"]) > 2**20  # the numbers of its graph alone
+    assert capsys.readouterr().out.splitlines()[-1].endswith("MiB of the card")
+    assert "peak_bytes" not in make_trainer().fit(train_loader(), epochs=1, progress=False)[0]
+
+
+@pytest.mark.parametrize("stop_after", [2, 5])
+def test_an_interrupted_training_on_a_card_goes_on(card, seeded, monkeypatch, tmp_path, stop_after):
+    whole = on_card()
+    minicnn.manual_seed(9)
+    whole.fit(train_loader(), epochs=3, progress=False)
+
+    path = tmp_path / "checkpoint.safetensors"
+    first = on_card(checkpoint=path)
+    minicnn.manual_seed(9)
+    step, done = first._step, []
+
+    def stopping(x, t):
+        step(x, t)
+        done.append(0)
+        if len(done) == stop_after:
+            raise_signal(SIGINT)
+
+    monkeypatch.setattr(first, "_step", stopping)
+    with pytest.raises(Interrupted):
+        first.fit(train_loader(), epochs=3, progress=False)
+    again = on_card(checkpoint=path)
+    minicnn.manual_seed(1)
+    again.resume(path)
+    again.fit(train_loader(), epochs=3, progress=False)
+    assert_same(card_weights(whole), card_weights(again))
+
+
+def test_a_checkpoint_of_a_card_is_read_on_the_cpu_and_back(card, seeded, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    trainer = on_card(checkpoint=path)
+    trainer.fit(train_loader(), epochs=1, progress=False)
+    state = card_weights(trainer)
+
+    on_cpu = on_card()
+    model = on_cpu.model.to("cpu")
+    optimizer = Adam(model.parameters(), lr=0.05)
+    other = Trainer(model, optimizer, scheduler=CosineAnnealingLR(optimizer, T_max=3))
+    other.resume(path)
+    assert_same(state, weights(other))
+    moments = optimizer.state_dict()["state"][0]
+    np.testing.assert_array_equal(
+        moments["exp_avg"], trainer.optimizer.state_dict()["state"][0]["exp_avg"].get()
+    )
+    other.checkpoint = tmp_path / "cpu.safetensors"
+    other.fit(train_loader(), epochs=2, progress=False)
+
+    again = on_card()
+    again.resume(tmp_path / "cpu.safetensors")
+    assert_same(card_weights(again), weights(other))
+    again.fit(train_loader(), epochs=3, progress=False)
+    assert [("peak_bytes" in row) for row in again.history] == [True, False, True]
+
+
+def test_a_loss_that_is_no_number_stops_a_training_on_a_card(card, seeded, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.safetensors"
+    trainer = on_card(checkpoint=path)
+    trainer.fit(train_loader(), epochs=1, progress=False)
+    before = path.read_bytes()
+    trainer.model[0].weight.array[...] = np.nan
+    with pytest.raises(AnomalyError, match="became nan in epoch 2, batch 4 or before"):
+        trainer.fit(train_loader(), epochs=2, progress=False)
+    monkeypatch.setattr("minicnn.train.trainer.LOOK_EVERY", 2)
+    trainer.resume(path)
+    trainer.model[0].weight.array[...] = np.nan
+    with pytest.raises(AnomalyError, match="became nan in epoch 2, batch 2 or before"):
+        trainer.fit(train_loader(), epochs=2, progress=False)
+    assert path.read_bytes() == before
+
+
+def test_a_loss_that_cannot_be_captured_is_trained_eagerly(card, seeded, caplog):
+    def loss(outputs, labels):
+        found = nn.functional.cross_entropy(outputs, labels)
+        return found * (2.0 if found.item() > 0 else 1.0)
+
+    trainer = on_card(loss=loss)
+    trainer.fit(train_loader(), epochs=2, progress=False)
+    assert "it reads a value on the card" in caplog.text
+    assert len(caplog.messages) == 1
+    assert trainer.history[-1]["train_loss"] > 0

@@ -63,9 +63,10 @@ def peak() -> Any:
         def __init__(self) -> None:
             self.now = self.most = held().arrays
 
-        def malloc_postprocess(self, *, mem_size: int, **others: Any) -> None:
-            self.now += mem_size
-            self.most = max(self.most, self.now)
+        def malloc_postprocess(self, *, mem_size: int, mem_ptr: int, **others: Any) -> None:
+            if mem_ptr:  # else there was no room
+                self.now += mem_size
+                self.most = max(self.most, self.now)
 
         def free_postprocess(self, *, mem_size: int, **others: Any) -> None:
             self.now -= mem_size
