@@ -30,7 +30,7 @@ from minicnn.differentiable import Op
 from minicnn.errors import ArgumentError, GradientError
 from minicnn.ops.arithmetic import mul
 from minicnn.ops.elementwise import cast
-from minicnn.storage import bfloat16, is_half
+from minicnn.storage import WITH_WEIGHTS, bfloat16, is_half
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import device_of
 
@@ -47,8 +47,8 @@ PRECISION: dict[str, str] = {
     **dict.fromkeys(("alignment_loss", "softmax_cross_entropy", "weighted_total"), "float32"),
     **dict.fromkeys(("absolute_error", "huber", "logistic_loss", "squared_error"), "float32"),
     **dict.fromkeys(("log_loss", "log_loss_of_logits", "poisson_loss"), "float32"),
-    **dict.fromkeys(("normalize_groups", "normalize_relu", "neighbour_sum"), "float32"),
-    **dict.fromkeys(("rescale_groups", "rescale_relu"), "float32"),
+    **dict.fromkeys(WITH_WEIGHTS, "as the first"),
+    "neighbour_sum": "float32",
     **dict.fromkeys(("inner_product", "log_sum_exp", "product", "sum", "variance"), "float32"),
     **dict.fromkeys(("difference", "finite_norm"), "float32"),
     **dict.fromkeys(("recurrence", "running_logsumexp", "running_product"), "float32"),
@@ -59,8 +59,9 @@ PRECISION: dict[str, str] = {
 }
 """What autocast does to the inputs of an operation, by its name.
 
-"16 bits": rounded to autocast's type.  "float32": widened.  Not listed: left alone, unless both
-meet, as in the sum at the end of a residual block; then it is computed in float32.
+"16 bits": rounded to autocast's type.  "float32": widened.  "as the first": x stays as it is, its
+weights are float32, and the result has x's type.  Not listed: left alone, unless both meet, as in
+the sum at the end of a residual block; then it is computed in float32.
 """
 
 USUAL = {"cpu": "bfloat16", "cuda": "float16"}  # PyTorch's choice
@@ -128,6 +129,8 @@ class autocast:
             return inputs
         mine = {value.dtype for value in inputs if self._is_mine(value)}
         listed = PRECISION.get(op.name)
+        if listed == "as the first":
+            return self._as_the_first(inputs)
         wanted = self.dtype if listed == "16 bits" else np.dtype(np.float32)
         if mine <= {wanted} or (listed is None and len(mine) == 1):
             return inputs
@@ -135,6 +138,14 @@ class autocast:
             cast(value, wanted) if self._is_mine(value) and value.dtype != wanted else value
             for value in inputs
         )
+
+    def _as_the_first(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return x, weights in float32, and what is added to the result in x's type."""
+        x, *weights, added = inputs if len(inputs) == 4 else (*inputs, None)
+        weights = [cast(w, np.float32) if is_half(values_of(w)) else w for w in weights]
+        if added is not None and self._is_mine(added) and added.dtype != x.dtype:
+            added = cast(added, x.dtype)
+        return (x, *weights, added)[: len(inputs)]
 
     def _is_mine(self, value: Any) -> bool:
         """Say whether these are values of the device whose precision may change."""

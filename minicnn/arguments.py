@@ -139,6 +139,8 @@ def to_arrays(op: Op[Any], inputs: tuple[Any, ...]) -> list[Any]:
     if len(dtypes) == 1:
         return values
     floats = [dtype for dtype in dtypes if is_floating(dtype)]
+    if storage.may_mix(op, floats):
+        return values
     if len(floats) > 1:
         raise DTypeError(
             f"{op.name} got {' and '.join(str(array.dtype) for array in arrays)}; convert one "

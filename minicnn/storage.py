@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicnn.errors import DTypeError
+from minicnn_kernels import cards
 from minicnn_kernels.arrays import is_floating
 
 if TYPE_CHECKING:
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 AS_THEY_ARE = frozenset({"broadcast_to", "cast", "diagonal_of", "index", "permute_dims", "view_as"})
 """Operations whose result may look at the memory of their input: they must not get a copy."""
 
-ON_CARDS: frozenset[str] = frozenset()
+ON_CARDS = frozenset({
+    "affine", "conv", "conv_bias", "conv_input", "conv_weight", "matrix_product",
+    "normalize_groups", "normalize_relu", "rescale_groups", "rescale_relu",
+    "route_to_winners", "softmax_cross_entropy", "take_winners", "window_spread", "window_sum",
+})  # fmt: skip
 """Operations for which cards have kernels that read and write bfloat16."""
+
+WITH_WEIGHTS = frozenset({"normalize_groups", "normalize_relu", "rescale_groups", "rescale_relu"})
+"""Operations that take 16-bit values with weights in float32."""
 
 
 @cache
@@ -52,6 +60,12 @@ def is_half(value: Any) -> bool:
     """Say whether something has, or had, values of float16 or bfloat16."""
     dtype = getattr(value, "dtype", None)
     return dtype is not None and is_half_type(dtype)
+
+
+def may_mix(op: Op[Any], dtypes: Sequence[Any]) -> bool:
+    """Say whether an operation takes these floating-point types together."""
+    fits = (dtype == np.float32 or is_half_type(dtype) for dtype in dtypes)
+    return op.name in WITH_WEIGHTS and len(dtypes) == 2 and all(fits)
 
 
 def eps(dtype: Any) -> float:
@@ -83,10 +97,17 @@ def thunks(op: Op[Any], dy: Any, saved: Sequence[Any], settings: dict[str, Any])
 
 
 def _wide(op: Op[Any], values: Sequence[Any]) -> Sequence[Any]:
-    arrays = [value for value in values if _is_array(value)]
-    if op.name in ON_CARDS and not any(isinstance(array, np.ndarray) for array in arrays):
+    halves = [value for value in values if is_half(value) and _is_array(value)]
+    if op.name in ON_CARDS and all(map(_is_for_a_card, halves)):
         return values
     return [v.astype(np.float32) if is_half(v) and _is_array(v) else v for v in values]
+
+
+def _is_for_a_card(array: Any) -> bool:
+    """Say whether kernels of the present card take this array as it is."""
+    if isinstance(array, np.ndarray) or array.dtype.name != "bfloat16" or array.ndim > 4:
+        return False
+    return cards.compute_capability() >= (8, 0)
 
 
 def _is_array(value: Any) -> bool:

@@ -45,7 +45,7 @@ def batch():
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_products_have_16_bits_norms_and_losses_32(name, batch, seeded):
+def test_products_and_what_follows_have_16_bits_losses_32(name, batch, seeded):
     x, t = batch
     net = network()
     seen = Calls()
@@ -53,8 +53,8 @@ def test_products_have_16_bits_norms_and_losses_32(name, batch, seeded):
         loss = F.cross_entropy(net(x), t)
     kinds = [(call.op.name, str(call.result.dtype)) for call in seen]
     assert [k for k in kinds if k[0] != "cast" and "float" in k[1]][:9] == [
-        ("conv_bias", name), ("normalize_groups", "float32"), ("relu", "float32"),
-        ("take_winners", "float32"), ("conv_bias", name), ("relu", name), ("view_as", name),
+        ("conv_bias", name), ("normalize_groups", name), ("relu", name),
+        ("take_winners", name), ("conv_bias", name), ("relu", name), ("view_as", name),
         ("affine", name), ("softmax_cross_entropy", "float32"),
     ]  # fmt: skip
     assert loss.dtype == np.float32
@@ -152,6 +152,39 @@ def test_on_a_card_products_have_16_bits(card):
         y = minicnn.nn.functional.linear(x, x)
     assert (y.dtype, y.device) == (np.float16, "cuda:0")
     assert y.cpu().tolist() == [[2, 2], [2, 2]]
+
+
+def test_bfloat16_stays_so_on_a_card(card):
+    """Kernels of their own read and write it, and give what the CPU gives."""
+    pytest.importorskip("ml_dtypes")
+    found = []
+    for device in ("cpu", "cuda"):
+        net = network().to(device=device)
+        rng = np.random.default_rng(3)
+        x = minicnn.tensor(rng.standard_normal((5, 1, 10, 10)).astype(np.float32), device=device)
+        with minicnn.autocast(device, dtype=minicnn.bfloat16):
+            y = net(x)
+            loss = F.cross_entropy(y, minicnn.tensor([0, 1, 2, 1, 0], device=device))
+        loss.backward()
+        assert y.dtype == minicnn.bfloat16
+        last = net[7].weight.grad
+        found.append(
+            [t.detach().cpu().float().numpy() for t in (y, loss, net[4].weight.grad, last)]
+        )
+    for ours, theirs in zip(*found, strict=True):
+        assert np.linalg.norm(ours - theirs) <= 4e-3 * np.linalg.norm(ours)
+    launched = " ".join(card.seen("launch"))
+    for kernel in ("conv_bf16_arrays", "conv_weight_bf16", "moments_bf16", "scale_bf16_f32",
+                   "products_bf16_f32", "max_winners_bf16", "route_to_winners_bf16"):  # fmt: skip
+        assert kernel in launched
+
+
+def test_a_card_without_kernels_for_bfloat16_computes_in_float32(card):
+    pytest.importorskip("ml_dtypes")
+    card.machine.compute_capability = (7, 5)
+    x = minicnn.ones(2, 4).cuda().bfloat16()
+    assert (x @ x.mT).cpu().tolist() == [[4, 4], [4, 4]]
+    assert "bf16" not in " ".join(card.seen("launch"))
 
 
 def test_a_function_can_be_decorated():

@@ -39,6 +39,7 @@ from minicnn.ops import (
     sorting,
     special,
 )
+from minicnn.storage import bfloat16
 from minicnn.tensor import Tensor
 from minicnn_kernels import cards
 from minicnn_kernels.arrays import to_device
@@ -164,6 +165,7 @@ _METHODS: dict[str, Any] = {
     "float": lambda t: to(t, dtype=np.float32),
     "double": lambda t: to(t, dtype=np.float64),
     "half": lambda t: to(t, dtype=np.float16),
+    "bfloat16": lambda t: to(t, dtype=bfloat16()),
     "long": lambda t: to(t, dtype=np.int64),
     "int": lambda t: to(t, dtype=np.int32),
     "short": lambda t: to(t, dtype=np.int16),

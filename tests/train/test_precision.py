@@ -79,6 +79,15 @@ def test_a_checkpoint_from_before_precisions_is_taken(tmp_path, seeded):
     assert found.precision.scaler.get_scale() == 65536
 
 
+@pytest.mark.parametrize("capture", [False])
+def test_on_a_card_it_learns_too(card, capture, seeded):
+    found = trainer("fp16-mixed", "cuda", capture=capture)
+    history = found.fit(stripes(), stripes(), epochs=2, progress=False)
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["validation_accuracy"] > 0.8
+    assert (("launch", "graph") in card.machine.seen) == capture
+
+
 def test_a_mode_holds_forward_and_backward(seeded):
     found = trainer("fp32")
     found.precision = Precision("tf32", "cuda:0")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicnn.arguments import in_autocast
+from minicnn.arguments import in_autocast, in_precision
 from minicnn.errors import DTypeError, ShapeError
+from minicnn.ops.activation import log_softmax
 from minicnn.ops.shape import unsqueeze
 from minicnn_kernels.arrays import is_floating
 from minicnn_kernels.geometry import Sides, Windows, sides
@@ -35,6 +36,12 @@ def check_one_type(op: str, **values: Any) -> None:
     if len(set(types.values())) > 1 and not in_autocast(types.values()):
         found = ", ".join(f"{name} {dtype}" for name, dtype in types.items())
         raise DTypeError(f"{op}: needs one element type for all, got {found}; use .to(dtype) first")
+
+
+def as_for_a_loss(input: Any) -> Any:
+    """Return the input in the precision that autocast wants for losses; without it as it is."""
+    (seen,) = in_precision(log_softmax, (input,))
+    return seen
 
 
 def batched(op: str, x: Any, ndim: int = 2) -> tuple[Any, bool]:

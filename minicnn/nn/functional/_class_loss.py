@@ -13,7 +13,7 @@ from minicnn.errors import (
     IndexOutOfRange,
     ShapeError,
 )
-from minicnn.nn.functional._checks import check_floating
+from minicnn.nn.functional._checks import as_for_a_loss, check_floating
 from minicnn.nn.functional._loss import check_broadcast, check_same_shape
 from minicnn.ops.activation import log_softmax, relu
 from minicnn.ops.arithmetic import where
@@ -69,7 +69,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"{op}: label_smoothing must be in [0, 1], got {label_smoothing}")
     check_floating(op, "input", input)
-    dim = _class_dim(op, input)
+    input, dim = as_for_a_loss(input), _class_dim(op, input)
     by_class = _class_weights(op, weight, input, dim)
     share = label_smoothing / max(input.shape[dim], 1)
     if _holds_probabilities(op, input, target, ignore_index):
@@ -111,7 +111,7 @@ def nll_loss(
     """
     op = "nll_loss"
     check_floating(op, "input", input)
-    dim = _class_dim(op, input)
+    input, dim = as_for_a_loss(input), _class_dim(op, input)
     by_class = _class_weights(op, weight, input, dim)
     labels = _labels(op, input, target, by_class, dim, ignore_index)
     if reduction in ("mean", "sum") and labels.used is None and labels.classes.ndim == 1:
