@@ -9,6 +9,7 @@ run that is cut short loses nothing.  What was not computed says "not measured",
 environment   the card, its driver, versions
 correctness   every algorithm for cards against float64 on the CPU, on new random values, in memory
               full of NaN; and what is chosen in each math mode
+operations    every operation, and its gradient, in float32 against float64 on the CPU
 captured      training steps replayed as a graph against the same steps run eagerly
 ceilings      multiply-adds, tensor cores and memory, by kernels of our own
 convolutions  layers of known networks in each direction and math mode
@@ -23,15 +24,17 @@ after the other, Python included, and ten calls in a graph, without Python.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from itertools import chain, zip_longest
 from math import ceil, exp, inf, log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +47,7 @@ from minicnn.bench.problem import ConvProblem
 from minicnn.bench.work import ROUNDING, relative_error, rounding
 from minicnn.errors import DeviceError, MinicnnError
 from minicnn.testing.cases import CASES, PLAIN
+from minicnn.testing.cases.case import Case, repeatable
 from minicnn_kernels import cards, kernels
 from minicnn_kernels.arrays import to_device
 from minicnn_kernels.precision import MODES, math_mode
@@ -51,7 +55,9 @@ from minicnn_kernels.registry import Kernel, only_numpy
 
 MISSING = "not measured"
 VARIANTS = ("torch", "torch-cl")
+HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
 EXACT, ROUGH = 2e-6, 2e-5  # of convolutions and products, and of everything else, in float32
+OF_OPERATIONS = 2e-4  # some of which subtract numbers that are nearly equal
 RUNS, SECONDS, MOST_CALLS = 3, 0.02, 300  # of a timing: the best of so many, each of about so long
 IN_A_GRAPH = 10  # calls
 CALLS_OF_A_KERNEL = 8  # that are checked
@@ -81,11 +87,12 @@ class Sizes(NamedTuple):
     blocks: int | None = None
     seconds: float = SECONDS
     calls: int = CALLS_OF_A_KERNEL
+    operations: int = 10**6
 
 
 TINY = Sizes(
     ("mb1ic3ih7oc5kh3ph1", "g4mb1ic4ih6oc4kh3ph1"), {}, ("lenet5",), ("lenet5",),
-    1, 2, 3 * 2**12, 2, 0.0, 1,
+    1, 2, 3 * 2**12, 2, 0.0, 1, 3,
 )  # fmt: skip
 
 
@@ -264,6 +271,43 @@ def check(
                 kernel=kernel.name, asked=name, problem=text, math="fp32",
             )  # fmt: skip
     return right
+
+
+def check_operations(stage: Stage, sizes: Sizes) -> None:
+    """Compute a sample input of each operation, and of each function that calls it, both ways."""
+    spec = importlib.util.spec_from_file_location("rows_on_card", HELPERS / "rows_on_card.py")
+    assert spec is not None
+    assert spec.loader is not None
+    rows_on_card = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rows_on_card)
+    place = SimpleNamespace(array=cards.cupy().asarray, copies=nullcontext)
+    rows = list({(row.op, row.through): row for row in [*CASES, *PLAIN]}.values())
+
+    def both(row: Case) -> dict[str, Any]:
+        arrays = [array.astype(np.float32) for array in row.arrays()]
+        right = values_and_gradients(row, row.function, [a.astype(np.float64) for a in arrays])
+        poison(2**20)
+        there = rows_on_card.moved(place, row.function)
+        found = values_and_gradients(row, there, [to_device(array, "cuda") for array in arrays])
+        error = max(map(relative_error, found, right), default=0.0)
+        return {"error": error, "bound": OF_OPERATIONS, "right": error <= OF_OPERATIONS}
+
+    for row in rows[:: max(1, len(rows) // sizes.operations)]:
+        stage.measured(partial(both, row), operation=str(row), math="fp32")
+
+
+def values_and_gradients(row: Case, function: Callable[..., Any], inputs: list[Any]) -> list[Any]:
+    """Return the results of a row and the gradients of its inputs, as NumPy's arrays."""
+    xs = [minicnn.Tensor(x, requires_grad=row not in PLAIN) for x in inputs]
+    results = repeatable(function)(*xs)
+    results = results if isinstance(results, (list, tuple)) else [results]
+    ys = [y for y in results if isinstance(y, minicnn.Tensor)]
+    for y in ys:
+        if y.requires_grad:
+            dy = np.cos(np.arange(y.array.size)).reshape(y.shape).astype(y.dtype)
+            y.backward(minicnn.Tensor(to_device(dy, y.device)), retain_graph=True)
+    gradients = [x.grad for x in xs if x.grad is not None]
+    return [tensor.detach().cpu().array for tensor in (*ys, *gradients)]
 
 
 # --- captured steps -------------------------------------------------------------------------------
@@ -560,7 +604,7 @@ def as_markdown(data: dict[str, Any]) -> str:
     for name, stage in stages.items():
         if "error" in stage:
             parts += ["", f"The stage {name} broke off: {stage['error']}"]
-    for name in ("correctness", "captured"):
+    for name in ("correctness", "operations", "captured"):
         if rows := stages.get(name, {}).get("rows"):
             parts += ["", f"## {name.capitalize()}", "", *counted(rows)]
     if rows := stages.get("ceilings", {}).get("rows"):
@@ -602,12 +646,19 @@ def reasons(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def counted(rows: list[dict[str, Any]]) -> list[str]:
-    """Say how many rows are right, and list the others."""
+    """Say how many rows are right, which are wrong, and why others were not measured."""
     done = [row for row in rows if "right" in row]
     wrong = [row for row in done if not row["right"]]
-    missing = [row for row in rows if "missing" in row]
-    lines = [f"{len(done) - len(wrong)} of {len(done)} are right; {len(missing)} {MISSING}."]
-    return lines + [f"* {json.dumps(row)}" for row in [*wrong, *missing]]
+    missing: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "missing" in row:
+            missing.setdefault(row["missing"], []).append(row)
+    lines = [f"{len(done) - len(wrong)} of {len(done)} are right."]
+    lines += [f"* wrong: {json.dumps(row)}" for row in wrong]
+    for reason, others in missing.items():
+        first = {key: value for key, value in others[0].items() if key != "missing"}
+        lines.append(f"* {len(others)} {reason}; the first is {json.dumps(first)}")
+    return lines
 
 
 def with_ratios(rows: list[dict[str, Any]], ours: str, suffix: str) -> list[dict[str, Any]]:
@@ -672,10 +723,11 @@ def note_environment(stage: Stage, sizes: Sizes) -> None:
 
 STAGES: dict[str, tuple[Callable[[Stage, Sizes], None], float]] = {
     "environment": (note_environment, 10),
-    "correctness": (check_algorithms, 200),
-    "captured": (check_capture, 40),
+    "correctness": (check_algorithms, 150),
+    "operations": (check_operations, 80),
+    "captured": (check_capture, 30),
     "ceilings": (measure_ceilings, 15),
-    "convolutions": (measure_convolutions, 150),
+    "convolutions": (measure_convolutions, 140),
     "models": (measure_models, 150),
 }
 """What is done, and in how many seconds."""

@@ -36,13 +36,16 @@ def test_without_a_card_one_line_says_so(tmp_path, capsys):
 
 
 def test_algorithms_and_layers_are_checked(card, tmp_path):
-    code, stages = run(tmp_path, "environment", "correctness", "ceilings", "convolutions")
+    code, stages = run(
+        tmp_path, "environment", "correctness", "operations", "ceilings", "convolutions"
+    )
     assert code == 0
     assert not any("error" in stage for stage in stages.values())
     checked = stages["correctness"]["rows"]
     asked = {(row["kernel"], row["asked"]) for row in checked if row.get("right")}
     assert {("conv", "few_channels"), ("conv_weight", "small_groups"), ("conv", "auto")} <= asked
     assert {("normalize", "cuda"), ("add_lines", "cuda")} <= asked
+    assert [row["right"] for row in stages["operations"]["rows"]] == [True] * 4
     assert all(row["value"] > 0 for row in stages["ceilings"]["rows"])
     (forward, *_) = stages["convolutions"]["rows"]
     assert forward["right"]
