@@ -21,11 +21,11 @@ struct Staged {
 
     __device__ void load(int k) {
         const Source& source = units.source;
-        units.each(k, [&](int i, const Row& row, const Column& column, int j, int, int) {
+        units.each(k, [&](int i, const auto& row, const Column& column, int j) {
             if (source.vectors) {
                 float4 four = make_float4(0, 0, 0, 0);
                 if (source.inside(row, column)) {
-                    four = *reinterpret_cast<const float4*>(source.at(row, column));
+                    four = *reinterpret_cast<const float4*>(row.start + column.offset);
                 }
                 values[i][0] = four.x;
                 values[i][1] = four.y;
@@ -36,16 +36,18 @@ struct Staged {
 #pragma unroll
                 for (int e = 0; e < UNIT; e++) {
                     Column next = source.column(j + e);
-                    values[i][e] = source.inside(row, next) ? *source.at(row, next) : 0;
+                    values[i][e] = source.inside(row, next) ? row.start[next.offset] : 0;
                 }
             }
         });
     }
 
     // A tile has a row for each k, whatever lies in memory.
-    __device__ void store(float* tile) {
-        units.each(0, [&](int i, const Row&, const Column&, int, int line, int k) {
-            float* place = tile + k * PITCH + line;
+    __device__ void store(float* tile) const {
+#pragma unroll
+        for (int i = 0; i < Units::COUNT; i++) {
+            int below = i * Units::STEP * (INNER ? PITCH : 1);
+            float* place = tile + units.k * PITCH + units.line + below;
             const float(&unit)[UNIT] = values[i];
             if constexpr (INNER) {
                 *reinterpret_cast<float4*>(place) = make_float4(unit[0], unit[1], unit[2], unit[3]);
@@ -53,7 +55,7 @@ struct Staged {
 #pragma unroll
                 for (int e = 0; e < UNIT; e++) place[e * PITCH] = unit[e];
             }
-        });
+        }
     }
 };
 

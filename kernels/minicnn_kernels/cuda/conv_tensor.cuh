@@ -101,25 +101,33 @@ __device__ int line_of(int e, int g) {
 }
 
 template <typename T, class Units>
-__device__ void copy_tile(T* tile, const Units& units, int k) {
+__device__ void copy_tile(T* tile, const Units& units, int from) {
+    constexpr int UNIT = 16 / sizeof(T), LINES = Units::LINES, STEP = Units::STEP;
     const auto& source = units.source;
-    units.each(k, [&](int, const Row& row, const Column& column, int j, int line, int k) {
-        constexpr int UNIT = 16 / sizeof(T);
-        T* place = tile + unit_of<Units::INNER, Units::LINES, UNIT>(line, k) * UNIT;
+    int first = unit_of<Units::INNER, LINES, UNIT>(units.line, units.k);
+    units.each(from, [&](int i, const auto& row, const Column& column, int j) {
+        // What unit_of would say: k is below STEP and that a multiple of UNIT, or of UNIT * 4 a part.
+        int unit = Units::INNER ? (first ^ i * STEP / UNIT % 4 * 2) + i * STEP * (LINES / UNIT)
+                                : first + i * STEP * 4;
+        static_assert(!Units::INNER || (STEP % UNIT == 0 && (STEP & (STEP - 1)) == 0), "carries");
+        T* place = tile + unit * UNIT;
         if (source.vectors) {
-            const T* from = source.at(row, column);
             bool inside = source.inside(row, column);
-            if constexpr (Units::SEEN_AGAIN) copy_async_16_kept(place, from, inside);
-            else copy_async_16(place, from, inside);
+            if constexpr (Units::SEEN_AGAIN) {
+                copy_async_16_kept(place, row.start + column.offset, inside);
+            } else {
+                copy_async_16(place, row.start + column.offset, inside);
+            }
             return;
         }
         j = afresh(j);
 #pragma unroll
         for (int e = 0; e < UNIT; e++) {
             Column next = source.column(j + e);
+            const T* value = row.start + next.offset;
             bool inside = source.inside(row, next);
-            if constexpr (sizeof(T) == 4) copy_async_4(place + e, source.at(row, next), inside);
-            else place[e] = inside ? *source.at(row, next) : T{};
+            if constexpr (sizeof(T) == 4) copy_async_4(place + e, value, inside);
+            else place[e] = inside ? *value : T{};
         }
     });
 }

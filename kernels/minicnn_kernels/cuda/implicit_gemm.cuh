@@ -62,10 +62,12 @@ struct Problem {  // the host's twin is PROBLEM in convolution.py
     int a_vectors, b_vectors, y_vectors;  // whether 16 bytes lie side by side, aligned
 };
 
-// Where a row and a column of a factor lie: its source's `at` makes an address of both.  Their value
-// is zero if the sum of h or of w is outside the image.
+// A row and a column of a factor: their value lies at start[offset], and is zero if the sum of h or of
+// w is outside the image.
+template <typename T>
 struct Row {
-    int place, h, w;
+    const T* start;
+    int h, w;
 };
 struct Column {
     int offset, h, w;
@@ -92,13 +94,14 @@ struct WindowRows {
     int rows, columns;
     bool plain, vectors;
 
-    __device__ Row row(int i) const {
-        if (i >= rows) return {0, OUTSIDE, 0};
-        if (plain) return {i, 0, 0};
+    __device__ Row<T> row(int i) const {
+        if (i >= rows) return {data, OUTSIDE, 0};
+        if (plain) return {data + (long long)i * windows.pixel, 0, 0};
         int image = divide(i, windows.per_image), rest = i - image * windows.per_image.value;
         int line = divide(rest, windows.per_line), at = rest - line * windows.per_line.value;
         int h = windows.start_h + line * windows.step_h, w = windows.start_w + at * windows.step_w;
-        return {(image * windows.height + h) * windows.width + w, h, w};
+        int pixel = (image * windows.height + h) * windows.width + w;
+        return {data + (long long)pixel * windows.pixel, h, w};
     }
 
     __device__ Column column(int j) const {
@@ -110,13 +113,9 @@ struct WindowRows {
         return {(h * windows.width + w) * windows.pixel + channel, h, w};
     }
 
-    __device__ bool inside(const Row& row, const Column& column) const {
+    __device__ bool inside(const Row<T>& row, const Column& column) const {
         return uint32(row.h + column.h) < uint32(windows.height) &&
                uint32(row.w + column.w) < uint32(windows.width);
-    }
-
-    __device__ const T* at(const Row& row, const Column& column) const {
-        return data + (long long)row.place * windows.pixel + column.offset;
     }
 };
 
@@ -128,15 +127,13 @@ struct MatrixRows {
     int rows, columns, pitch;
     bool vectors;
 
-    __device__ Row row(int i) const { return {i, i < rows ? 0 : OUTSIDE, 0}; }
+    __device__ Row<T> row(int i) const {
+        return {data + (long long)i * pitch, i < rows ? 0 : OUTSIDE, 0};
+    }
     __device__ Column column(int j) const { return {j, j < columns ? 0 : OUTSIDE, 0}; }
-    __device__ bool inside(const Row& row, const Column& column) const {
+    __device__ bool inside(const Row<T>& row, const Column& column) const {
         return row.h + column.h >= 0;
-    }
-    __device__ const T* at(const Row& row, const Column& column) const {
-        return data + (long long)row.place * pitch + column.offset;
-    }
-};
+    }};
 
 // A row is a tap and a filter, in the order of the columns of INPUT's windows; a column a channel.
 template <typename T>
@@ -145,18 +142,13 @@ struct TapRows : MatrixRows<T> {
     int first, step, line_step;  // of taps, within a filter
     bool plain;
 
-    __device__ Row row(int i) const {
-        if (i >= this->rows) return {0, OUTSIDE, 0};
-        if (plain) return {i * this->pitch, 0, 0};
+    __device__ Row<T> row(int i) const {
+        if (plain || i >= this->rows) return MatrixRows<T>::row(i);
         int tap = divide(i, filters), filter = i - tap * filters.value;
         int line = divide(tap, kernel_w), at = tap - line * kernel_w.value;
         int place = first + line * line_step + at * step;
-        return {filter * this->pitch + place * this->columns, 0, 0};
-    }
-    __device__ const T* at(const Row& row, const Column& column) const {
-        return this->data + row.place + column.offset;
-    }
-};
+        return {this->data + filter * this->pitch + place * this->columns, 0, 0};
+    }};
 
 // --- what a block is to do -----------------------------------------------------------------------
 
@@ -397,35 +389,36 @@ struct Loader {
     static_assert(THREADS % ACROSS == 0 && (INNER ? CHUNK : LINES) % STEP == 0, "units left over");
 
     const Source& source;
-    int row, at;        // within a tile: the first row in memory, the first value of the unit
-    int line;
-    Row rows[INNER ? 1 : COUNT];
+    int line, k;   // of the first unit, within a tile
+    int first;     // line of the tile
+    decltype(source.row(0)) rows[INNER ? 1 : COUNT];
     Column column;
 
-    __device__ Loader(const Source& source, int line) : source(source), line(line) {
-        row = threadIdx.x / ACROSS;
-        at = threadIdx.x % ACROSS * UNIT;
+    __device__ Loader(const Source& source, int first) : source(source), first(first) {
+        int row = threadIdx.x / ACROSS, at = threadIdx.x % ACROSS * UNIT;
+        line = INNER ? at : row;
+        k = INNER ? row : at;
         if constexpr (INNER) {
-            column = source.column(line + at);
+            column = source.column(first + line);
         } else {
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) rows[i] = source.row(line + row + i * STEP);
+            for (int i = 0; i < COUNT; i++) rows[i] = source.row(first + line + i * STEP);
         }
     }
 
-    // Call use(i, row, column, number of the column, line and k within the tile) for each unit.
+    // Call use(i, row, column, number of the column) for each unit of the tile at k.  Unit i is STEP
+    // lines, or with INNER values of the sum, below unit i - 1.
     template <class Use>
-    __device__ void each(int k, Use use) const {
+    __device__ void each(int from, Use use) const {
         if constexpr (INNER) {
 #pragma unroll
             for (int i = 0; i < COUNT; i++) {
-                int here = row + i * STEP;
-                use(i, source.row(k + here), column, line + at, at, here);
+                use(i, source.row(from + k + i * STEP), column, first + line);
             }
         } else {
-            Column column = source.column(k + at);
+            Column column = source.column(from + k);
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) use(i, rows[i], column, k + at, row + i * STEP, at);
+            for (int i = 0; i < COUNT; i++) use(i, rows[i], column, from + k);
         }
     }
 };
