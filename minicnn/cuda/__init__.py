@@ -39,6 +39,17 @@ def current_device() -> int:
     return int(cards.device().id)
 
 
+def set_device(device: Device) -> None:
+    """Let "cuda" mean this card from now on, on this thread.
+
+    What is computed is computed there; arrays on another card are refused.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    cards.device(number_of(device)).use()
+
+
 class device:
     """Let "cuda" mean another card inside a `with` block: `with minicnn.cuda.device(1):`.
 
@@ -159,5 +170,5 @@ __all__ = [
     "CapturedStep", "capture", "current_device", "device", "device_count", "empty_cache",
     "get_device_capability", "get_device_name", "get_device_properties", "is_available",
     "max_memory_allocated", "mem_get_info", "memory_allocated", "memory_reserved", "memory_summary",
-    "reset_peak_memory_stats", "synchronize",
+    "reset_peak_memory_stats", "set_device", "synchronize",
 ]  # fmt: skip

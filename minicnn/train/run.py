@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from minicnn import random
+from minicnn import cuda, random
 from minicnn.data import DataLoader
 from minicnn.errors import FileFormatError, UsageError
 from minicnn.io.files import StrPath, atomic_write, write_json
@@ -33,6 +33,8 @@ class Run:
         self.test_data = recipe.open_data("test")
         self.drawn: list[str] = []
         random.manual_seed(recipe.seed)
+        if recipe.device.startswith("cuda"):
+            cuda.set_device(recipe.device)
         self.model = recipe.build_model(self.test_data)
         self.optimizer = recipe.build_optimizer(self.model)
         self.trainer = Trainer(

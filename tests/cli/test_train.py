@@ -111,25 +111,26 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(tmp_path, c
 
 def test_lenet_on_a_card_and_afterwards_without(capsys, monkeypatch, tmp_path, card):
     """Train it there by captured steps, test it on either device, go on with it on the CPU."""
-    splits = {"train": (0, 6), "validation": (20, 1), "test": (30, 2)}
+    splits = {"train": (0, 3), "validation": (20, 1), "test": (30, 1)}
     monkeypatch.setattr(shapes, "SPLITS", splits)
     monkeypatch.setattr(Run, "_draw", lambda self, totals: None)
     monkeypatch.chdir(tmp_path)
-    settings = ("--data", "shapes", "--size", "32", "--batch", "2", "--epochs", "1")
-    assert cli.main(("train", "lenet5", "--modern", *settings, "--device", "cuda")) == 0
+    card.machine.cards = 2
+    settings = ("--data", "shapes", "--size", "32", "--batch", "1", "--epochs", "1")
+    assert cli.main(("train", "lenet5", "--modern", *settings, "--device", "cuda:1")) == 0
     out, warnings = capsys.readouterr()
-    assert "seed 0, cuda\n" in out
+    assert "seed 0, cuda:1\n" in out
     assert "of the card\n" in out
     assert warnings == ""
     assert card.seen("launch")["graph"] == 1  # of three batches
     folder = tmp_path / "runs" / "lenet5-modern"
     recipe = json.loads((folder / "config.json").read_text())
-    assert (recipe["device"], recipe["capture"]) == ("cuda", True)
+    assert (recipe["device"], recipe["capture"]) == ("cuda:1", True)
     assert "peak_bytes,reserved_bytes" in (folder / "metrics.csv").read_text()
     results = []
     for device in ((), ("--device", "cpu")):
         assert cli.main(("eval", str(folder), *device)) == 0
-        assert cli.main(("predict", str(folder), "--test-image", "1", *device)) == 0
+        assert cli.main(("predict", str(folder), "--test-image", "0", *device)) == 0
         results.append(capsys.readouterr().out)
     assert results[0] == results[1]
     card.machine.driver = False

@@ -33,6 +33,16 @@ def test_cuda_means_another_card_inside_a_block(card, which):
     assert cuda.current_device() == 0
 
 
+def test_cuda_means_another_card_from_now_on(card):
+    card.machine.cards = 3
+    cuda.set_device("cuda:2")
+    assert (cuda.current_device(), minicnn.ones(2).cuda().device) == (2, "cuda:2")
+    cuda.set_device("cuda")
+    assert cuda.current_device() == 2
+    with pytest.raises(DeviceError, match="cuda:3 is not there"):
+        cuda.set_device(3)
+
+
 @pytest.mark.parametrize("which", ["cpu", "gpu", "cuda:x", ""])
 def test_what_is_no_card(card, which):
     with pytest.raises(DeviceError, match=f"'{which}' is no card"):

@@ -175,3 +175,12 @@ def test_the_last_digit_of_a_capability_is_the_minor_one(monkeypatch, text, expe
 
 def test_arrays_of_the_cpu_need_no_card():
     assert minicnn.tensor(np.ones(2)).cpu().device == "cpu"
+
+
+def test_with_cupy_itself_where_it_is_installed():
+    pytest.importorskip("cupy", exc_type=ImportError)
+    if minicnn.cuda.is_available():
+        assert cards.card().memory > 2**30
+    else:
+        with pytest.raises(DeviceError, match=r"no NVIDIA driver|the driver"):
+            cards.count()
