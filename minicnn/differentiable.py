@@ -105,7 +105,13 @@ class Node:
 
 
 class Op(Generic[P]):
-    """An operation on arrays together with its gradient; what `differentiable` makes."""
+    """An operation on arrays together with its gradient; what `differentiable` makes.
+
+    Attributes:
+        reads_halves: whether it takes arrays of 16 bits on a card as they are: `minicnn.storage`.
+    """
+
+    reads_halves = False
 
     def __init__(self, forward: Callable[P, Any]) -> None:
         self.forward: Callable[..., Any] = forward

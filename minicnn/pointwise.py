@@ -30,6 +30,8 @@ P = ParamSpec("P")
 class PointwiseOp(Op[P]):
     """An operation whose formula and gradient are each computed in one pass over memory."""
 
+    reads_halves = True
+
     def __init__(self, forward: Callable[P, Any]) -> None:
         super().__init__(in_one_pass(forward))
 

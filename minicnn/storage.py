@@ -15,7 +15,7 @@ import numpy as np
 
 from minicnn.errors import DTypeError
 from minicnn_kernels import cards
-from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.arrays import is_floating, is_on_card
 
 if TYPE_CHECKING:
     from minicnn.differentiable import Op
@@ -98,6 +98,8 @@ def thunks(op: Op[Any], dy: Any, saved: Sequence[Any], settings: dict[str, Any])
 
 def _wide(op: Op[Any], values: Sequence[Any]) -> Sequence[Any]:
     halves = [value for value in values if is_half(value) and _is_array(value)]
+    if op.reads_halves and all(map(is_on_card, halves)):
+        return values
     if op.name in ON_CARDS and all(map(_is_for_a_card, halves)):
         return values
     return [v.astype(np.float32) if is_half(v) and _is_array(v) else v for v in values]

@@ -11,7 +11,8 @@ import numpy as np
 from minicnn_kernels.arrays import Array
 
 FLOATS = ("float32", "float64")
-KINDS = {"f": FLOATS, "b": ("bool",), "i": ("int8",)}
+HALVES = ("float16", "bfloat16")  # in which arrays on cards are kept; nothing is computed in them
+KINDS = {"f": FLOATS, "b": ("bool",), "i": ("int8",), "h": HALVES}
 
 
 class Step(NamedTuple):

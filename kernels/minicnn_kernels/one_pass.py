@@ -30,6 +30,7 @@ def in_one_pass(formula: F) -> F:
     It may do to arrays what NumPy can; otherwise it depends on nothing but its arguments.
     """
     known: dict[Any, _Results] = {}
+    formula = _in_float32(formula)
 
     @wraps(formula)
     def record(*arrays: Any, **settings: Any) -> Any:
@@ -45,6 +46,40 @@ def in_one_pass(formula: F) -> F:
         return known[key].of(_Call(formula, arrays, settings), inputs)
 
     return record  # type: ignore[return-value]
+
+
+def _in_float32(formula: F) -> F:
+    """Let a formula of arrays of 16 bits on a card compute in float32, and round what it returns.
+
+    Recorded, that is a part of it: the kernel reads and writes 16 bits.
+    """
+
+    @wraps(formula)
+    def compute(*arrays: Any, **settings: Any) -> Any:
+        half = next((value.dtype for value in arrays if _is_half(value)), None)
+        if half is None:
+            return formula(*arrays, **settings)
+        wide = {name: _widened(value) for name, value in settings.items()}
+        return _rounded(formula(*map(_widened, arrays), **wide), half)
+
+    return compute  # type: ignore[return-value]
+
+
+def _is_half(value: Any) -> bool:
+    return (isinstance(value, Lazy) or is_on_card(value)) and has_kind(value.dtype, "h")
+
+
+def _widened(value: Any) -> Any:
+    return value.astype(np.float32) if _is_half(value) else value
+
+
+def _rounded(result: Any, half: Any) -> Any:
+    """Round an array, or what functions return."""
+    if isinstance(result, tuple):
+        return tuple(_rounded(part, half) for part in result)
+    if callable(result):
+        return lambda: _rounded(result(), half)
+    return result.astype(half) if result.dtype == np.float32 else result
 
 
 class _Call:
@@ -143,7 +178,8 @@ def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
         return False
     for value in inputs:
         if isinstance(value, np.ndarray) or is_on_card(value):
-            if is_on_card(value) != on_card or not has_kind(value.dtype, "fb"):
+            kinds = "fbh" if on_card else "fb"
+            if is_on_card(value) != on_card or not has_kind(value.dtype, kinds):
                 return False
         elif isinstance(value, Lazy) or hasattr(value, "requires_grad"):
             return False  # already recorded, for one pass or for a second derivative

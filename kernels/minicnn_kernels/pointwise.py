@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn_kernels.arrays import Array, is_on_card
-from minicnn_kernels.expression import FLOATS, KINDS, STEPS, Node, an_array_of
+from minicnn_kernels.expression import KINDS, STEPS, Node, an_array_of
 from minicnn_kernels.registry import can_compile
 from minicnn_kernels.strides import memory_order
 
@@ -133,7 +133,12 @@ class Lazy(np.lib.mixins.NDArrayOperatorsMixin):
         """Return the values in another element type."""
         if np.dtype(dtype) == self.dtype:
             return self
-        if np.dtype(dtype).name in (*FLOATS, "bool"):
+        if self.node.name == "cast" and has_kind(np.dtype(dtype), "h"):
+            inner = self.node.arguments[0]
+            if inner.dtype == dtype:  # it was just widened
+                return Lazy(inner, self.shape)
+        on_card = is_on_card(an_array_of(self.node))
+        if has_kind(np.dtype(dtype), "fbh" if on_card else "fb"):
             return Lazy(_cast(self.node, np.dtype(dtype)), self.shape)
         return self.compute().astype(dtype, copy=False)
 

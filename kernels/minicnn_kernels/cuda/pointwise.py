@@ -287,7 +287,11 @@ change(const long long* numbers, const long long* table, int members{single_valu
 }}
 """
 
-TYPES = {"float32": "float", "float64": "double", "bool": "bool", "int8": "signed char"}
+TYPES = {
+    "float32": "float", "float64": "double", "bool": "bool", "int8": "signed char",
+    "float16": "f16", "bfloat16": "bf16",
+}  # fmt: skip
+STORED = ("f16", "bf16")  # in memory only
 
 
 class Program(Steps):
@@ -306,10 +310,13 @@ class Program(Steps):
 
     def statement(self, name: str, node: Node, operands: list[str]) -> str:
         """Return the definition of a step's value."""
-        step = "({type}){0}"
+        kind, given = _type(node.dtype), [_type(argument.dtype) for argument in node.arguments]
         if node.name != "cast":
             step = STEPS[node.name].cuda or STEPS[node.name].python
-        kind = _type(node.dtype)
+        elif given[0] in STORED:
+            step = "to_float({0})"
+        else:
+            step = "from_float<{type}>({0})" if kind in STORED else "({type}){0}"
         f = "f" if kind == "float" else ""
         return f"const {kind} {name} = {step.format(*operands, type=kind, f=f)};"
 

@@ -36,6 +36,46 @@ __device__ inline bf16 from_float<bf16>(float x) {
     return bf16{uint16((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
+// A float16 has 11 bits of precision and ends at 65,504.
+struct f16 {
+    uint16 bits;
+};
+
+#ifndef MINICNN_EMULATED
+__device__ inline float to_float(f16 x) {
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+    return y;
+}
+
+// Round to the nearest float16, ties to even.
+template <>
+__device__ inline f16 from_float<f16>(float x) {
+    f16 y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+    return y;
+}
+#else
+inline float to_float(f16 x) {
+    const int exponent = x.bits >> 10 & 31, fraction = x.bits & 1023;
+    const float size = exponent == 31  ? (fraction ? NAN : INFINITY)
+                       : exponent == 0 ? ldexpf(fraction, -24)
+                                       : ldexpf(1024 + fraction, exponent - 25);
+    return x.bits >> 15 ? -size : size;
+}
+
+template <>
+inline f16 from_float<f16>(float x) {
+    const uint32 bits = __float_as_uint(x), size = bits & 0x7fffffff;
+    const uint32 rounded = size + 0xfff + (size >> 13 & 1);
+    const uint16 sign = bits >> 16 & 0x8000;
+    if (x != x) return f16{0x7fff};
+    if (rounded >= 0x47800000) return f16{uint16(sign | 0x7c00)};
+    if (size < 0x38800000) return f16{uint16(sign | uint32(rintf(fabsf(x) * 16777216)))};
+    return f16{uint16(sign | (rounded >> 13) - (112 << 10))};
+}
+#endif
+
 #ifdef MINICNN_EMULATED
 
 inline uint32 bf16_pair(float low, float high) {

@@ -80,11 +80,12 @@ def test_large_arrays_have_places_of_64_bits():
 
 # --- compiled for a card --------------------------------------------------------------------------
 
-X, BIAS = np.empty((2, 8, 4, 4), np.float32), np.empty((8, 1, 1), np.float32)
+X, BIAS = np.zeros((2, 8, 4, 4), np.float32), np.zeros((8, 1, 1), np.float32)
 slow = pytest.mark.slow_emulation
 FORMULAS = {
     "a bias and a mask": (lambda x, b, kept: (x + b) * x * (kept * np.float32(2)), X, BIAS, X > 0),
     "GELU": (lambda x: 0.5 * x * (1 + np.tanh(0.8 * (x + 0.045 * x * x * x))), X),
+    "16 bits": (lambda x: (x.astype(np.float32) * 2).astype(x.dtype), X.astype(np.float16)),
 }
 
 
@@ -92,13 +93,17 @@ FORMULAS = {
     ("a bias and a mask", 90),
     pytest.param("a bias and a mask", 75, marks=slow),
     pytest.param("GELU", 90, marks=slow),
+    pytest.param("16 bits", 75, marks=slow),
 ])  # fmt: skip
-def test_a_formula_reads_several_values_at_once_and_spills_nothing(name, architecture):
+def test_a_formula_reads_several_values_at_once_and_spills_nothing(monkeypatch, name, architecture):
     formula, *arrays = FORMULAS[name]
-    program = Program(formula(*map(Lazy.of, arrays)).node)
+    with monkeypatch.context() as patch:
+        patch.setattr("minicnn_kernels.pointwise.is_on_card", lambda value: True)
+        program = Program(formula(*map(Lazy.of, arrays)).node)
     text = with_includes(program.text(walk_of(X, program.arrays), 4))
     (code,) = compiled.codes(text, architecture, EXACT).values()
-    row = manifest.Row("pointwise", "formula", 64, uses=("LDG.E.128", "STG.E.128"))
+    width = 64 if name == "16 bits" else 128
+    row = manifest.Row("pointwise", "formula", 64, uses=(f"LDG.E.{width}", f"STG.E.{width}"))
     assert compiled.complaints(row, "formula", code, architecture) == []
     assert name == "GELU" or not code.uses("FFMA")  # it rounds after each step
 
@@ -230,6 +235,35 @@ def test_results_of_other_types_and_of_no_array(card):
     assert_same(card, lambda x, y: x * y, draw(0, 3), draw(3), launches=0)
 
 
+@pytest.mark.parametrize("name", ["float16", pytest.param("bfloat16", marks=slow)])
+def test_16_bits_are_read_widened_and_rounded_in_one_kernel(card, name):
+    half = np.dtype(name if name == "float16" else pytest.importorskip("ml_dtypes").bfloat16)
+    odd = [0.0, -0.0, 1e-7, -3e-8, 6e-5, 65504, 65519, 65520, -7e4, np.inf, -np.inf, np.nan]
+    with np.errstate(over="ignore"):
+        x = np.array([*odd, *draw(20)], np.float32).astype(half)
+    y = x[::-1].copy()
+
+    def gradient(dy, x):
+        wide = x.astype(np.float32)
+        return (lambda: dy), (lambda: 1.5 * wide * dy.astype(np.float32) + 0.25), lambda: wide > 0
+
+    there = card.array(y), card.array(x)
+    with card.no_copies():
+        first, second, third = in_one_pass(gradient)(*there)
+        assert first() is there[0]
+        found, positive = second(), third()
+    assert card.seen("launch") == {"formula": 2}
+    assert (found.dtype, positive.dtype) == (half, bool)
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float32)
+        expected = (1.5 * wide * y.astype(np.float32) + np.float32(0.25)).astype(half)
+    np.testing.assert_array_equal(found.get().astype(np.float32), expected.astype(np.float32))
+    np.testing.assert_array_equal(positive.get(), wide > 0)
+    with record_from(2**40):
+        _, again, _ = in_one_pass(gradient)(*there)
+        np.testing.assert_array_equal(again().get().astype(float), expected.astype(float))
+
+
 def test_one_value_is_not_looked_at(card):
     """On the CPU it would be a number in the expression."""
     loss, dy = draw(), draw()
@@ -263,7 +297,7 @@ def test_which_formulas_are_recorded(card):
     assert recorded(x, 2.0, np.float32(3))
     assert not recorded(x, draw(1))
     assert not recorded(x, mask=card.array(np.arange(3)))
-    assert not recorded(card.array(draw(3).astype(np.float16)))
+    assert not recorded(card.array(draw(3).astype(np.complex64)))
     with record_from(2):
         assert not recorded(x)
 
