@@ -65,12 +65,10 @@ def copied(x: Array) -> Array:
 
 def concatenated(arrays: Sequence[Array], dim: int) -> Array:
     """y = the arrays one after the other along a dimension, in the memory order of the first."""
+    if not at_hand(arrays[0]):
+        return _concatenated_on_card(arrays, dim)
     nbytes = sum(array.nbytes for array in arrays)
-    if (
-        nbytes < 2 * PART_BYTES
-        or not at_hand(arrays[0])
-        or len({array.dtype for array in arrays}) > 1
-    ):
+    if nbytes < 2 * PART_BYTES or len({array.dtype for array in arrays}) > 1:
         return np.concatenate(arrays, dim)
     sizes = [array.shape[dim] for array in arrays]
     shape = (*arrays[0].shape[:dim], sum(sizes), *arrays[0].shape[dim + 1 :])
@@ -88,6 +86,15 @@ def concatenated(arrays: Sequence[Array], dim: int) -> Array:
 
     in_parts(join, y.shape[outer], nbytes)
     return y
+
+
+def _concatenated_on_card(arrays: Sequence[Array], dim: int) -> Array:
+    """See all arrays in the memory order of the first, in which CuPy makes a result."""
+    order = sorted(range(arrays[0].ndim), key=lambda i: -abs(arrays[0].strides[i]))
+    if arrays[0].flags.c_contiguous or len({array.ndim for array in arrays}) > 1:
+        return np.concatenate(arrays, dim)
+    seen = [array.transpose(order) for array in arrays]
+    return np.concatenate(seen, order.index(dim)).transpose(np.argsort(order).tolist())
 
 
 def outermost(x: Array) -> int:

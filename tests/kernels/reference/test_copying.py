@@ -79,6 +79,16 @@ def test_images_with_the_channels_last_stay_so(rng):
     assert copying.concatenated(images, 1).transpose(0, 2, 3, 1).flags.c_contiguous
 
 
+@pytest.mark.parametrize("dim", range(4))
+def test_images_on_a_card_keep_their_order(card, rng, dim):
+    images = [rng.standard_normal((2, 3, 4, 5)) for _ in range(2)]
+    last = [card.array(np.moveaxis(x, 1, -1).copy()).transpose(0, 3, 1, 2) for x in images]
+    with card.no_copies():
+        y = copying.concatenated(last, dim)
+    np.testing.assert_array_equal(y.get(), np.concatenate(images, dim))
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
 def test_types_that_differ_are_left_to_numpy():
     assert copying.concatenated([np.ones(2, int), np.ones(2, bool)], 0).dtype == np.int64
 
