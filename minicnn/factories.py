@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from minicnn import random
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels import cards
-from minicnn_kernels.arrays import at_hand, is_floating, like, new, taken_to, to_device
+from minicnn_kernels.arrays import at_hand, drawn, is_floating, like, new, on, to_device
 
 CARDS = (2, 13)  # DLPack's numbers for the memory of a CUDA card, and for managed memory
 
@@ -213,11 +214,20 @@ def logspace(
 def rand(*size: Any, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return uniform random numbers in [0, 1) from the global generator."""
     shape, kind = _shape("rand", *size), _floating("rand", dtype)
-    generator = random.default.numpy_generator()
-    array = generator.random(shape, dtype=np.float64 if kind == np.float64 else np.float32)
-    if kind == np.float16:  # its 11 bits would round the last numbers up to 1
-        array = np.floor(array * 2**11) / 2**11
-    return _finish(array, kind, device, requires_grad)
+
+    def draw() -> Any:
+        generator = random.default.numpy_generator()
+        array = generator.random(shape, dtype=np.float64 if kind == np.float64 else np.float32)
+        if kind == np.float16:  # its 11 bits would round the last numbers up to 1
+            array = np.floor(array * 2**11) / 2**11
+        return array.astype(kind, copy=False)
+
+    return _random(draw, device, requires_grad)
+
+
+def _random(draw: Callable[[], Any], device: str, requires_grad: bool = False) -> Tensor:
+    with on(device):
+        return Tensor(drawn(like(device), draw), requires_grad)
 
 
 def _floating(name: str, dtype: Any) -> Any:
@@ -232,8 +242,11 @@ def randn(
 ) -> Tensor:
     """Return normal random numbers, mean 0 and variance 1, from the global generator."""
     shape, kind = _shape("randn", *size), _floating("randn", dtype)
-    array = random.default.numpy_generator().standard_normal(shape)
-    return _finish(array, kind, device, requires_grad)
+
+    def draw() -> Any:
+        return random.default.numpy_generator().standard_normal(shape).astype(kind, copy=False)
+
+    return _random(draw, device, requires_grad)
 
 
 def rand_like(other: Tensor, dtype: Any = None) -> Tensor:
@@ -263,14 +276,18 @@ def randint(
     if not low < high:
         raise ArgumentError(f"randint: there is no integer in [{low}, {high})")
     shape = _shape("randint", size)
-    array = random.default.numpy_generator().integers(low, high, shape)
-    return _finish(array, np.int64 if dtype is None else dtype, device, False)
+    kind = np.int64 if dtype is None else dtype
+
+    def draw() -> Any:
+        return random.default.numpy_generator().integers(low, high, shape).astype(kind, copy=False)
+
+    return _random(draw, device)
 
 
 def randperm(n: int, device: str = "cpu") -> Tensor:
     """Return the numbers 0 to n - 1 in random order."""
     (count,) = _shape("randperm", n)
-    return Tensor(to_device(random.default.numpy_generator().permutation(count), device))
+    return _random(lambda: random.default.numpy_generator().permutation(count), device)
 
 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
@@ -294,10 +311,9 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None) -> Tensor:
         raise ShapeError(
             f"normal: mean {np.shape(means)} and std {np.shape(deviations)} do not broadcast"
         ) from None
-    numbers = random.default.numpy_generator().standard_normal(
-        shape if size is None else _shape("normal", size)
-    )
-    numbers = taken_to(tensors[0].array, numbers) if tensors else numbers
+    shape = shape if size is None else _shape("normal", size)
+    place = tensors[0].array if tensors else None
+    numbers = drawn(place, lambda: random.default.numpy_generator().standard_normal(shape))
     return Tensor((means + deviations * numbers).astype(kind))
 
 
@@ -312,7 +328,7 @@ def bernoulli(input: Tensor, p: float | None = None) -> Tensor:
     probability = input.array if p is None else np.float64(p)
     if at_hand(probability) and not np.all((probability >= 0) & (probability <= 1)):
         raise ArgumentError("bernoulli: probabilities must lie in [0, 1]")
-    numbers = taken_to(input.array, random.default.numpy_generator().random(input.shape))
+    numbers = drawn(input.array, lambda: random.default.numpy_generator().random(input.shape))
     return Tensor((numbers < probability).astype(kind))
 
 
@@ -343,11 +359,14 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> T
             f"multinomial: cannot draw num_samples={num_samples} of {count} weights; "
             f"replacement=True may draw one twice"
         )
-    generator = random.default.numpy_generator()
     if not replacement:
-        quotients = weights / taken_to(weights, generator.standard_exponential(weights.shape))
-        return Tensor(np.argsort(-quotients, axis=-1)[..., :num_samples])
+        waits = drawn(
+            weights,
+            lambda: random.default.numpy_generator().standard_exponential(weights.shape),
+        )
+        return Tensor(np.argsort(-(weights / waits), axis=-1)[..., :num_samples])
     total = weights.cumsum(axis=-1)
     shares = (total / total[..., -1:])[..., None, :]
-    numbers = taken_to(weights, generator.random((*weights.shape[:-1], num_samples)))[..., None]
-    return Tensor((numbers >= shares).sum(axis=-1))
+    shape = (*weights.shape[:-1], num_samples)
+    numbers = drawn(weights, lambda: random.default.numpy_generator().random(shape))
+    return Tensor((numbers[..., None] >= shares).sum(axis=-1))

@@ -213,7 +213,8 @@ def drawn(x: Any, draw: Callable[[], Array]) -> Array:
     """Return numbers that NumPy draws where x lies; a captured step draws them anew each time."""
     if not is_on_card(x):
         return draw()
-    return replay.repeated(lambda: replay.numbers(draw()))
+    numbers: Array = replay.repeated(lambda: replay.numbers(draw()))
+    return _channels_last_in_memory(numbers)
 
 
 def to_device(array: Any, device: str) -> Any:
@@ -226,7 +227,7 @@ def to_device(array: Any, device: str) -> Any:
         DeviceError: there is no such device, or no CuPy to reach it.
         OutOfMemoryError: it has no room.
     """
-    place, on_host = on(device), isinstance(array, np.ndarray)
+    place, on_host = on(device), not is_on_card(array)
     if device == "cpu" and on_host:
         return array
     if device == "cpu":
@@ -237,6 +238,11 @@ def to_device(array: Any, device: str) -> Any:
             return array
         replay.refuse(f"an array of shape {array.shape} is copied to a card")
         moved = cards.cupy().asarray(array) if on_host else array.copy()
-        if moved.ndim not in IMAGE_DIMENSIONS:
-            return moved
-        return as_channels_first(cards.cupy().ascontiguousarray(as_channels_last(moved)))
+        return _channels_last_in_memory(moved)
+
+
+def _channels_last_in_memory(x: Array) -> Array:
+    """Return images and filters of a card in the order that its kernels want."""
+    if x.ndim not in IMAGE_DIMENSIONS:
+        return x
+    return as_channels_first(contiguous(as_channels_last(x)))

@@ -22,7 +22,7 @@ from minicnn.errors import ArgumentError
 from minicnn.gradcheck.replay import Replay
 from minicnn.nn import Module
 from minicnn.tensor import Tensor
-from minicnn_kernels.arrays import Array, is_floating
+from minicnn_kernels.arrays import Array, is_floating, to_device
 
 Outputs = list[Array]
 Gradients = list[Array | None]
@@ -205,7 +205,7 @@ def _returns_cache(result: Any, backward: Callable[..., Any], inputs: int) -> bo
 
 
 def _as_array(x: Any, position: int) -> Array:
-    array = x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    array = x.detach().cpu().array if isinstance(x, Tensor) else np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise ArgumentError(
             f"gradcheck: input {position} is {type(x).__name__} ({array.dtype}); "
@@ -228,7 +228,8 @@ def from_function(
     """Make a Subject of a function of Tensors; of a Module, with a copy of its parameters.
 
     Tensors that require a gradient are checked; if none does, all of floating-point type are.
-    Anything that is neither a Tensor nor an array is passed on as it is.  With `order` 2 the
+    Anything that is neither a Tensor nor an array is passed on as it is.  What lies on a card is
+    computed there, in arrays that NumPy changes and reads.  With `order` 2 the
     outputs are the gradients of the function, and the inputs are followed by its dy.
     """
     given = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
@@ -237,6 +238,8 @@ def from_function(
     module = _copied(function, dtype) if isinstance(function, Module) else None
     call: Callable[..., Any] = module or function
     parameters = dict(module.named_parameters()) if module else {}
+    tensors = [x for x in (*given, *parameters.values()) if isinstance(x, Tensor)]
+    device = next((x.device for x in tensors if x.device != "cpu"), "cpu")
 
     def compute(leaves: Sequence[Tensor]) -> list[Tensor]:
         arguments = list(given)
@@ -255,7 +258,7 @@ def from_function(
 
     def place(values: Sequence[Array]) -> list[Tensor]:
         """Return the Tensors to differentiate by: the inputs, the parameters and, second, dy."""
-        leaves = [Tensor(x, requires_grad=is_floating(x.dtype)) for x in values]
+        leaves = [Tensor(to_device(x, device), is_floating(x.dtype)) for x in values]
         middle = len(arrays)
         for parameter, leaf in zip(parameters.values(), leaves[middle:], strict=False):
             parameter.data = leaf
@@ -272,7 +275,7 @@ def from_function(
 
     def run(values: Sequence[Array]) -> list[Array]:
         with no_grad() if order == 1 else enable_grad():
-            return [y.array for y in outputs_of(place(values))]
+            return [to_device(y.array, "cpu") for y in outputs_of(place(values))]
 
     def record(values: Sequence[Array]) -> Callable[[Sequence[Array]], list[Any]]:
         with enable_grad():
@@ -282,14 +285,14 @@ def from_function(
 
         def backward(upstream: Sequence[Array]) -> list[Any]:
             pairs = zip(outputs, upstream, strict=True)
-            reached = [(y, Tensor(dy)) for y, dy in pairs if y.requires_grad]
+            reached = [(y, Tensor(to_device(dy, device))) for y, dy in pairs if y.requires_grad]
             found: list[Any] = [None] * len(places)
             if reached and wanted:
                 ends, seeds = zip(*reached, strict=True)
                 targets = [places[i] for i in wanted]
                 results = grad(ends, targets, seeds, retain_graph=True, allow_unused=True)
                 for i, dx in zip(wanted, results, strict=True):
-                    found[i] = None if dx is None else dx.array
+                    found[i] = None if dx is None else to_device(dx.array, "cpu")
             return found
 
         return backward
@@ -301,7 +304,7 @@ def from_function(
     checked = [*(asked or floats), *learned]
     own_names = list(names or _parameter_names(function, len(given)))
     labels = [own_names[i] if i < len(own_names) else f"x{i}" for i in arrays_at]
-    everything = [*arrays, *(p.array for p in parameters.values())]
+    everything = [*arrays, *(to_device(p.array, "cpu") for p in parameters.values())]
     labels += parameters
     replay = Replay(call, loss)
     if order == 2:

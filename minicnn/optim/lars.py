@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn.optim.optimizer import Group, Optimizer, State, blocks, check_settings, decayed
 from minicnn.optim.sgd import check_nesterov
+from minicnn_kernels import norm_of_all
 from minicnn_kernels.arrays import Array
 
 
@@ -71,10 +72,8 @@ class LARS(Optimizer):
             w -= group["lr"] * dw
 
 
-def trust_ratio(w: Array, dw: Array, group: Group) -> float:
+def trust_ratio(w: Array, dw: Array, group: Group) -> Any:
     """Return trust_coefficient * |w| / (|dw| + weight_decay * |w|), or 1 where w or dw is 0."""
-    length, slope = float(np.linalg.norm(w)), float(np.linalg.norm(dw))
-    if not (length and slope):
-        return 1.0
-    ratio: float = group["trust_coefficient"] * length / (slope + group["weight_decay"] * length)
-    return ratio
+    length, slope = norm_of_all(w, order=2), norm_of_all(dw, order=2)
+    ratio = group["trust_coefficient"] * length / (slope + group["weight_decay"] * length)
+    return np.where((length == 0) | (slope == 0), 1, ratio)[()]

@@ -13,7 +13,7 @@ from minicnn.backprop import enable_grad, no_grad
 from minicnn.errors import ArgumentError, ShapeError
 from minicnn.optim.optimizer import Group, Optimizer, State, check_settings
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array, to_device
 
 CURVATURE = 1e-10  # a pair of differences with less would make the inverse Hessian indefinite
 
@@ -163,7 +163,7 @@ class LBFGS(Optimizer):
         def fitting(key: str, value: Any) -> Any:
             if isinstance(value, (list, tuple)):
                 return [fitting(key, part) for part in value]
-            array = np.asarray(values_of(value))
+            array = as_array(values_of(value))
             if array.ndim == 0:
                 return array.item()
             if array.shape != (size,):
@@ -171,7 +171,7 @@ class LBFGS(Optimizer):
                     f"load_state_dict: {name}: {key} has shape {array.shape}, all parameters "
                     f"together have {size} values"
                 )
-            return array.astype(parameter.dtype)
+            return to_device(array, parameter.device).astype(parameter.dtype)
 
         return {key: fitting(key, value) for key, value in saved.items()}
 
@@ -319,4 +319,4 @@ def dot(a: Array, b: Array) -> float:
 
 def largest(a: Array) -> float:
     """Return the largest size of a value."""
-    return float(np.abs(a).max(initial=0.0))
+    return float(np.abs(a).max()) if a.size else 0.0

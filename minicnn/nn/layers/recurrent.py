@@ -21,6 +21,8 @@ from minicnn.ops.indexing import index
 from minicnn.ops.linear import affine
 from minicnn.ops.recurrent import Steps
 from minicnn.ops.shape import cat, reshape, squeeze, stack, transpose, unsqueeze
+from minicnn.tensor import values_of
+from minicnn_kernels.arrays import beside, taken_to
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
@@ -76,7 +78,7 @@ class _Cell(Module):
             )
         expected = (*input.shape[:-1], self.hidden_size)
         if state is None:
-            state = factories.zeros(expected, dtype=input.dtype)
+            state = factories.zeros(expected, dtype=input.dtype, device=input.device)
         if state.shape != expected:
             raise ShapeError(
                 f"{name}: for input {input.shape} the state must have shape {expected}, got "
@@ -243,7 +245,7 @@ class _Recurrent(Module):
         y, last = self._layers(x, states, sizes)
         if packed is not None:
             if packed.unsorted_indices is not None:
-                order = packed.unsorted_indices.array
+                order = taken_to(values_of(y), packed.unsorted_indices.array)
                 last = [index(state, (slice(None), order)) for state in last]
             return packed._replace(data=y), self._as_given(last)
         y = reshape(y, len(sizes), sizes[0], y.shape[1])
@@ -267,7 +269,7 @@ class _Recurrent(Module):
                 weights = {name: getattr(self, f"{name}_l{layer}{suffix}", None) for name in names}
                 y, after = self._run(x, [state[number] for state in states], weights, order)
                 results.append(y)
-                rows = recurrent.last_rows(order, sizes[0])
+                rows = beside(values_of(y), recurrent.last_rows(order, sizes[0]))
                 for found, state in zip(last, after, strict=True):
                     found.append(index(state, rows))
             x = cat(results, 1) if len(results) > 1 else results[0]
@@ -309,7 +311,7 @@ class _Recurrent(Module):
         number = self.num_layers * len(self._directions())
         shapes = [(number, count, size) for size in self._states()]
         if hx is None:
-            return [factories.zeros(shape, dtype=x.dtype) for shape in shapes]
+            return [factories.zeros(shape, dtype=x.dtype, device=x.device) for shape in shapes]
         given = list(hx) if isinstance(hx, (tuple, list)) else [hx]
         expected = [(shape[0], shape[2]) for shape in shapes] if single else shapes
         if [tuple(state.shape) for state in given] != expected:

@@ -17,7 +17,7 @@ from minicnn.ops.arithmetic import where
 from minicnn.ops.indexing import index, index_sum
 from minicnn.ops.shape import cat, transpose
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import Array
+from minicnn_kernels.arrays import Array, as_array, taken_to, to_device
 
 __all__ = [
     "PackedSequence", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
@@ -66,7 +66,7 @@ def pack_padded_sequence(
     Raises:
         ShapeError, ArgumentError: the lengths do not fit the batch, or are not sorted.
     """
-    sizes = np.array(values_of(lengths), dtype=np.int64)
+    sizes = to_device(as_array(values_of(lengths)), "cpu").astype(np.int64)
     padded = transpose(input, 0, 1) if batch_first else input
     if padded.ndim < 2 or sizes.shape != padded.shape[1:2]:
         raise ShapeError(
@@ -86,7 +86,8 @@ def pack_padded_sequence(
         )
     running = np.arange(sizes.max())[:, None] < (sizes if order is None else sizes[order])
     step, place = np.nonzero(running)
-    data = index(padded, (step, place if order is None else order[place]))
+    place = place if order is None else order[place]
+    data = index(padded, tuple(taken_to(values_of(padded), part) for part in (step, place)))
     batch_sizes = Tensor(running.sum(axis=1))
     if order is None:
         return PackedSequence(data, batch_sizes)
@@ -119,11 +120,13 @@ def pad_packed_sequence(
         lengths = lengths[sequence.unsorted_indices.array]
     step, running = np.nonzero(np.arange(steps)[:, None] < sequence.lengths)
     shape = (steps, count, *sequence.data.shape[1:])
-    padded = index_sum(sequence.data, (step, place[running]), shape)
+    data = values_of(sequence.data)
+    places = tuple(taken_to(data, part) for part in (step, place[running]))
+    padded = index_sum(sequence.data, places, shape)
     if padding_value:
         inside = np.arange(steps)[:, None] < lengths
         inside = inside.reshape(*inside.shape, *[1] * (len(shape) - 2))
-        padded = where(inside, padded, padding_value)
+        padded = where(taken_to(data, inside), padded, padding_value)
     return transpose(padded, 0, 1) if batch_first else padded, Tensor(lengths)
 
 
@@ -154,20 +157,21 @@ def pad_sequence(
     if padding_side == "left":
         step += np.repeat(longest - lengths, lengths)
     shape = (longest, count, *sequences[0].shape[1:])
-    padded = index_sum(cat(sequences), (step, place), shape)
+    data = cat(sequences)
+    places = tuple(taken_to(values_of(data), part) for part in (step, place))
+    padded = index_sum(data, places, shape)
     if padding_value:
         inside = np.zeros((longest, count), bool)
         inside[step, place] = True
-        padded = where(
-            inside.reshape(*inside.shape, *[1] * (len(shape) - 2)), padded, padding_value
-        )
+        inside = inside.reshape(*inside.shape, *[1] * (len(shape) - 2))
+        padded = where(taken_to(values_of(data), inside), padded, padding_value)
     return transpose(padded, 0, 1) if batch_first else padded
 
 
 def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Any]:
     """Return the sequences of a padded batch: the inverse of `pad_sequence`."""
     padded = padded_sequences if batch_first else transpose(padded_sequences, 0, 1)
-    sizes = np.array(values_of(lengths)).tolist()
+    sizes = to_device(as_array(values_of(lengths)), "cpu").tolist()
     return [index(padded, (i, slice(0, n))) for i, n in enumerate(sizes)]
 
 
