@@ -77,6 +77,22 @@ def test_bfloat16(card, rng, name):
     assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings), 4e-3)
 
 
+@pytest.mark.parametrize("type", ["float32", "bfloat16"])
+@pytest.mark.parametrize("together", few_channels.FILTERS)
+def test_so_many_filters_together(card, rng, monkeypatch, together, type):
+    dtype = np.float32 if type == "float32" else pytest.importorskip("ml_dtypes").bfloat16
+    bound = 2e-6 if type == "float32" else 4e-3
+    monkeypatch.setattr(few_channels, "FILTERS", {together: few_channels.FILTERS[together]})
+    for name in ("plan", "plan_weight"):
+        monkeypatch.setattr(few_channels, name, getattr(few_channels, name).__wrapped__)
+    x, w, dy, settings = operands(CASES["odd"], rng)
+    x, w, dy = (a.astype(dtype) for a in (x, w, dy))
+    y = few_channels.conv(card.array(x), card.array(w), **settings)
+    assert_close(y, conv_im2col(*double(x, w), **settings), bound)
+    dw = few_channels.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
+    assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings), bound)
+
+
 @pytest.mark.parametrize("name", ["LeNet", "VGG", "odd"])
 def test_parts_of_a_sum_add_up_to_the_same_bits(card, rng, name, monkeypatch):
     monkeypatch.setattr(few_channels, "BLOCKS", 7)
