@@ -120,12 +120,13 @@ def normalize_gradients(
         y, dadd, told_by = seen.see(y), np.empty_like(x), FROM_Y
         read += [y, dadd]
     chosen = plan(seen, pack_of(seen.columns, *read))
-    weight = seen.weight(gamma)
-    shift = weight if beta is None else seen.weight(beta)
+    dtype = np.dtype(np.float32) if gamma.size == 1 else gamma.dtype  # of sums to be added up
+    weight = seen.weight(gamma).astype(dtype, copy=False)
+    shift = weight if beta is None else seen.weight(beta).astype(dtype, copy=False)
     found = np.empty(2 * chosen.found, np.float32, like=x)
     terms = np.empty(2 * mean.size, np.float32, like=x)
-    dgamma, dbeta = np.empty((2, seen.columns), gamma.dtype, like=x)
-    variant = f"{SUFFIX[x.dtype.name]}_{SUFFIX[gamma.dtype.name]}_{chosen.pack}"
+    dgamma, dbeta = np.empty((2, seen.columns), dtype, like=x)
+    variant = f"{SUFFIX[x.dtype.name]}_{SUFFIX[dtype.name]}_{chosen.pack}"
     grid, close_to_0 = (chosen.blocks,), np.float32(eps)
     launch(
         FILE, f"products_{variant}", grid, (THREADS,),
@@ -133,7 +134,7 @@ def normalize_gradients(
          chosen.columns),
     )  # fmt: skip
     launch(
-        FILE, f"finish_products_{SUFFIX[gamma.dtype.name]}",
+        FILE, f"finish_products_{SUFFIX[dtype.name]}",
         blocks_of_warps(mean.size + seen.columns), (THREADS,),
         (found, weight, mean, var, terms, dgamma, dbeta, close_to_0, np.int32(centered),
          chosen.columns),
@@ -144,7 +145,7 @@ def normalize_gradients(
          np.int32(told_by == FROM_X), chosen.columns),
     )  # fmt: skip
     if gamma.size == 1:
-        dgamma, dbeta = dgamma.sum(), dbeta.sum()
+        dgamma, dbeta = (v.sum().astype(gamma.dtype) for v in (dgamma, dbeta))
     dgamma, dbeta = (seen.back(v.reshape(seen.weights)) for v in (dgamma, dbeta))
     return seen.back(dx), dgamma, dbeta, None if dadd is None else seen.back(dadd)
 
