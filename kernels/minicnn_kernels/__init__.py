@@ -46,9 +46,12 @@ from minicnn_kernels.reference.reductions import largest, norm_of_all, product, 
 from minicnn_kernels.reference.resampling import weighted_sums
 from minicnn_kernels.reference.sampling import match_samples, sample, spread_samples
 from minicnn_kernels.reference.softmax import (
+    cross_entropy,
+    cross_entropy_gradient,
     log_softmax,
     log_softmax_gradient,
     log_total,
+    mean_cross_entropy,
     softmax,
     softmax_gradient,
 )
@@ -70,6 +73,8 @@ __all__ = [
     "conv_bias",
     "conv_input",
     "conv_weight",
+    "cross_entropy",
+    "cross_entropy_gradient",
     "gru_step",
     "gru_step_gradients",
     "im2col",
@@ -83,6 +88,7 @@ __all__ = [
     "lstm_step_gradients",
     "match_samples",
     "max_winners",
+    "mean_cross_entropy",
     "median_winners",
     "no_moments",
     "norm_of_all",

@@ -137,24 +137,41 @@ def _(dy: Array, y: Array, x: Array, t: Array) -> Gradients:
 @differentiable
 def softmax_cross_entropy(x: Array, /, labels: Array, dim: int) -> Array:
     """y[n,..] = -ln softmax(x)[n,t,..] = ln sum_c e^x[n,c,..] - x[n,t,..], t = labels[n,..]."""
-    top, log_total = (v.squeeze(dim) for v in kernels.log_total(x, dim=dim))
-    return as_array(log_total - (x[places(labels, dim)] - top))
+    return as_array(kernels.cross_entropy(x, labels, dim=dim))
 
 
 @softmax_cross_entropy.gradient(saves="x")
 def _(dy: Array, y: Array, x: Array, *, labels: Array, dim: int) -> Gradients:
-    of_label = places(labels, dim)
+    if isinstance(dy, Tensor):
+        return lambda: _slopes(dy, x, labels, dim)
+    return lambda: kernels.cross_entropy_gradient(dy, x, labels, dim=dim)
 
-    def dx() -> Any:
-        if isinstance(dy, Tensor):  # recorded: the softmax is a function of x
-            one_hot = np.zeros_like(values_of(x))
-            one_hot[of_label] = filled(one_hot, 1)
-            return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
-        dx = kernels.softmax(x, np.expand_dims(dy, dim), dim=dim)
-        dx[of_label] -= dy
-        return dx
 
-    return dx
+def _slopes(dy: Any, x: Any, labels: Array, dim: int) -> Any:
+    """Return dy * (softmax(x) - 1 at the label), recorded: the softmax is a function of x."""
+    one_hot = np.zeros_like(values_of(x))
+    one_hot[places(labels, dim)] = filled(one_hot, 1)
+    return (softmax(x, dim) - one_hot) * unsqueeze(dy, dim)
+
+
+@differentiable
+def mean_cross_entropy(x: Array, /, labels: Array, dim: int, ignore: int, count: Array) -> Array:
+    """y = sum_n -ln softmax(x)[n,t,..] / count, over the labels that are not `ignore`.
+
+    `count`, an array of no dimension, is filled with how many there are.
+    """
+    return kernels.mean_cross_entropy(x, labels, count, dim=dim, ignore=ignore)
+
+
+@mean_cross_entropy.gradient(saves="x")
+def _(
+    dy: Array, y: Array, x: Array, *, labels: Array, dim: int, ignore: int, count: Array
+) -> Gradients:
+    if isinstance(dy, Tensor):
+        used = labels != ignore
+        share = np.where(used, 1 / count, 0).astype(x.dtype)
+        return lambda: _slopes(dy * share, x, np.where(used, labels, 0), dim)
+    return lambda: kernels.cross_entropy_gradient(dy, x, labels, count, dim=dim, ignore=ignore)
 
 
 @differentiable

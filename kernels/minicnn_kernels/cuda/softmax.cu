@@ -93,32 +93,70 @@ __device__ void log_total(const T* __restrict__ x, T* __restrict__ top, T* __res
     log_sum[row.number] = from_float<T>(logf(total.sum));
 }
 
-// y = -ln softmax(x)[label]; NaN for what is no label.
+// Return -ln softmax(x)[label], or NaN for what is no label.
+template <int LANES, typename T>
+__device__ float loss_of(const T* __restrict__ x, const Row<LANES>& row, long long label,
+                         int length) {
+    Total total = total_of(x, row, length);
+    if (label < 0 || label >= length) return __uint_as_float(0x7fc00000);
+    return logf(total.sum) - (to_float(x[row.first + int(label) * row.stride]) - total.top);
+}
+
+// y = the loss of each row.
 template <int LANES, typename T>
 __device__ void cross_entropy(const T* __restrict__ x, const long long* __restrict__ labels,
                               T* __restrict__ y, const Rows& in) {
     Row<LANES> row(in);
     if (row.outside) return;
-    Total total = total_of(x, row, in.length);
-    if (row.lane) return;
-    long long label = labels[row.number];
-    float loss = __uint_as_float(0x7fc00000);  // NaN
-    if (label >= 0 && label < in.length) {
-        loss = logf(total.sum) - (to_float(x[row.first + int(label) * row.stride]) - total.top);
-    }
-    y[row.number] = from_float<T>(loss);
+    float loss = loss_of(x, row, labels[row.number], in.length);
+    if (row.lane == 0) y[row.number] = from_float<T>(loss);
 }
 
-// dx = dy * (softmax(x) - 1 at the label).
+// Write the sum of the losses of each block, and how many there are whose label is not `ignore`.
+template <int LANES, typename T>
+__device__ void sum_cross_entropy(const T* __restrict__ x, const long long* __restrict__ labels,
+                                  float* __restrict__ found, long long ignore, const Rows& in) {
+    Row<LANES> row(in);
+    long long label = row.outside ? ignore : labels[row.number];
+    bool used = label != ignore;
+    float loss = used ? loss_of(x, row, label, in.length) : 0.0f;
+    bool first = row.lane == 0;
+    loss = of_team<THREADS, Sum>(first ? loss : 0.0f);
+    float count = of_team<THREADS, Sum>(first && used ? 1.0f : 0.0f);
+    if (threadIdx.x) return;
+    found[blockIdx.x] = loss;
+    found[gridDim.x + blockIdx.x] = count;
+}
+
+// y = the mean of the losses that `sum_cross_entropy` has found in so many blocks; write their count.
+template <typename T>
+__device__ void finish_mean(const float* __restrict__ found, T* __restrict__ y,
+                            float* __restrict__ count, int blocks) {
+    float loss = 0.0f, used = 0.0f;
+    for (int i = threadIdx.x; i < blocks; i += THREADS) {
+        loss += found[i];
+        used += found[blocks + i];
+    }
+    loss = of_team<THREADS, Sum>(loss);
+    used = of_team<THREADS, Sum>(used);
+    if (threadIdx.x) return;
+    *y = from_float<T>(loss / used);
+    *count = used;
+}
+
+// dx = dy * (softmax(x) - 1 at the label), divided by a count; 0 where the label is `ignore`.
 template <int LANES, typename T>
 __device__ void cross_entropy_gradient(const T* __restrict__ x, const T* __restrict__ dy,
-                                       int slopes, const long long* __restrict__ labels, T* __restrict__ dx,
-                                       const Rows& in) {
+                                       int slopes, const long long* __restrict__ labels,
+                                       const float* __restrict__ count, T* __restrict__ dx,
+                                       long long ignore, const Rows& in) {
     Row<LANES> row(in);
     if (row.outside) return;
     Total total = total_of(x, row, in.length);
-    float slope = to_float(dy[row.number * slopes]), by = slope / total.sum;
+    float slope = to_float(dy[row.number * slopes]);
     long long label = labels[row.number];
+    if (count) slope = label == ignore ? 0.0f : slope / *count;
+    float by = slope / total.sum;
     for (int i = row.lane; i < in.length; i += LANES) {
         int place = row.first + i * row.stride;
         float value = expf(to_float(x[place]) - total.top) * by;
@@ -143,15 +181,24 @@ __device__ void cross_entropy_gradient(const T* __restrict__ x, const T* __restr
     KERNEL cross_entropy_##t##_##LANES(const T* x, const long long* labels, T* y, Rows in) {     \
         cross_entropy<LANES>(x, labels, y, in);                                                  \
     }                                                                                            \
+    KERNEL sum_cross_entropy_##t##_##LANES(const T* x, const long long* labels, float* found,    \
+                                           long long ignore, Rows in) {                          \
+        sum_cross_entropy<LANES>(x, labels, found, ignore, in);                                  \
+    }                                                                                            \
     KERNEL cross_entropy_gradient_##t##_##LANES(const T* x, const T* dy, int slopes,             \
-                                                const long long* labels, T* dx, Rows in) {       \
-        cross_entropy_gradient<LANES>(x, dy, slopes, labels, dx, in);                            \
+                                                const long long* labels,                         \
+                                                const float* count, T* dx, long long ignore,     \
+                                                Rows in) {                                       \
+        cross_entropy_gradient<LANES>(x, dy, slopes, labels, count, dx, ignore, in);             \
     }
 
 #define FAMILY(T, t)                                                                             \
     KERNELS(1, T, t)                                                                             \
     KERNELS(32, T, t)                                                                            \
-    KERNELS(256, T, t)
+    KERNELS(256, T, t)                                                                           \
+    KERNEL finish_mean_##t(const float* found, T* y, float* count, int blocks) {                 \
+        finish_mean(found, y, count, blocks);                                                    \
+    }
 
 FAMILY(float, f32)
 FAMILY(bf16, bf16)

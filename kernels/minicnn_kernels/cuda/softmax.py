@@ -15,6 +15,7 @@ from minicnn_kernels.arrays import Array
 from minicnn_kernels.cuda.launch import launch
 from minicnn_kernels.cuda.packs import SUFFIX
 
+FILE = "softmax.cu"
 THREADS, WARP = 256, 32
 LONG = 1024  # values that are worth a block
 
@@ -73,12 +74,28 @@ def cross_entropy(x: Array, labels: Array, *, dim: int) -> Array:
     return y
 
 
-def cross_entropy_gradient(dy: Array, x: Array, labels: Array, *, dim: int) -> Array:
-    """dx[n,c,..] = dy[n,..] * (softmax(x)[n,c,..] - (c == t)), t = labels[n,..]."""
+def mean_cross_entropy(x: Array, labels: Array, count: Array, *, dim: int, ignore: int) -> Array:
+    """y = sum of cross_entropy / count, over labels that are not `ignore`; write their count."""
+    rows = rows_of(x, dim)
+    y, found = np.empty((), x.dtype, like=x), np.empty(2 * rows.blocks, np.float32, like=x)
+    run("sum_cross_entropy", rows, rows.see(x), _int64(labels), found, np.int64(ignore))
+    launch(
+        FILE, f"finish_mean_{SUFFIX[x.dtype.name]}", (1,), (THREADS,),
+        (found, y, count, np.int32(rows.blocks)),
+    )  # fmt: skip
+    return y
+
+
+def cross_entropy_gradient(
+    dy: Array, x: Array, labels: Array, count: Array | None = None, *, dim: int,
+    ignore: int | None = None,
+) -> Array:  # fmt: skip
+    """dx[n,c,..] = dy[n,..] * (softmax(x)[n,c,..] - (c == t)) / count, t = labels[n,..]."""
     rows = rows_of(x, dim)
     x = rows.see(x)
     dx = np.empty_like(x)
-    run("cross_entropy_gradient", rows, x, *each_of(dy), _int64(labels), dx)
+    run("cross_entropy_gradient", rows, x, *each_of(dy), _int64(labels), count, dx,
+        np.int64(ignore or 0))  # fmt: skip
     return rows.back(dx)
 
 
@@ -92,6 +109,16 @@ class Rows(NamedTuple):
     sums: int
     length: int
     beside: int
+
+    @property
+    def team(self) -> int:
+        """How many threads have a sum."""
+        return 1 if self.beside > 1 else WARP if self.length <= LONG else THREADS
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks have all sums."""
+        return -(-self.sums * self.team // THREADS)
 
     def see(self, x: Array) -> Array:
         """Return x as it is to lie in memory; a copy if it does not."""
@@ -127,9 +154,7 @@ def _int64(labels: Array) -> Array:
 
 def run(name: str, rows: Rows, x: Array, *arguments: Any) -> None:
     """Launch the kernel with a team for each sum."""
-    team = 1 if rows.beside > 1 else WARP if rows.length <= LONG else THREADS
     launch(
-        "softmax.cu", f"{name}_{SUFFIX[x.dtype.name]}_{team}",
-        (-(-rows.sums * team // THREADS),), (THREADS,),
+        FILE, f"{name}_{SUFFIX[x.dtype.name]}_{rows.team}", (rows.blocks,), (THREADS,),
         (x, *arguments, np.array(rows[1:], ROWS)),
     )  # fmt: skip

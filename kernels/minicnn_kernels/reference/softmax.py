@@ -1,4 +1,4 @@
-"""Softmax and its logarithm along one dimension, their gradients, and the logarithm of a sum."""
+"""Softmax and its logarithm along one dimension, their gradients, and cross-entropy with labels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ log_softmax = Kernel("log_softmax")
 log_softmax_gradient = Kernel("log_softmax_gradient")
 log_total = Kernel("log_total")
 cross_entropy = Kernel("cross_entropy")
+mean_cross_entropy = Kernel("mean_cross_entropy")
 cross_entropy_gradient = Kernel("cross_entropy_gradient")
 
 BOTH = ("cpu", "cuda")
 
 
-def _cost(x: Array, *others: Array, dim: int) -> float:
+def _cost(x: Array, *others: Array, **settings: Any) -> float:
     """Estimate nanoseconds."""
     return 3.0 * x.size
 
@@ -33,14 +34,16 @@ def _compiled_serves(x: Array, *others: Array, dim: int) -> bool:
     return x.size > 0 and x.ndim > 0 and x.dtype in (np.float32, np.float64)
 
 
-def _card_cost(*arrays: Array, dim: int) -> float:
+def _card_cost(*arrays: Array, **settings: Any) -> float:
     return 1.0
 
 
-def _card_serves(*arrays: Array, dim: int) -> bool:
-    x = arrays[1] if len(arrays) == 3 else arrays[0]  # after dy, if there are labels
-    known = x.dtype.name in ("float32", "bfloat16")
-    return known and x.ndim > 0 and 0 < x.size < 2**31
+def _card_serves(x: Array, *others: Array, **settings: Any) -> bool:
+    return x.dtype.name in ("float32", "bfloat16") and x.ndim > 0 and 0 < x.size < 2**31
+
+
+def _gradient_serves(dy: Array, x: Array, *others: Array, **settings: Any) -> bool:
+    return _card_serves(x)
 
 
 for _kernel, _formula in {
@@ -58,13 +61,15 @@ for _kernel, _formula in {
         "cuda", f"softmax.{_kernel.name}", _formula,
         device="cuda", cost=_card_cost, serves=_card_serves,
     )  # fmt: skip
-for _kernel, _formula in {
-    cross_entropy: "y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], in one kernel.",
-    cross_entropy_gradient: "dx[n,c,..] = dy[n,..] * (softmax(x) - (c == t)), in one kernel.",
-}.items():
+for _kernel, _serves, _formula in (
+    (cross_entropy, _card_serves, "y[n,..] = ln sum_c e^x[n,c,..] - x[n,t,..], in one kernel."),
+    (mean_cross_entropy, _card_serves, "Return the mean of cross-entropy, in two kernels."),
+    (cross_entropy_gradient, _gradient_serves,
+     "dx[n,c,..] = dy[n,..] * (softmax(x) - (c == t)), in one kernel."),
+):  # fmt: skip
     _kernel.compiled(
         "cuda", f"softmax.{_kernel.name}", _formula,
-        device="cuda", cost=_card_cost, serves=_card_serves,
+        device="cuda", cost=_card_cost, serves=_serves,
     )  # fmt: skip
 
 
@@ -115,9 +120,36 @@ def cross_entropy_by_numpy(x: Array, labels: Array, *, dim: int) -> Array:
     return y
 
 
+@mean_cross_entropy.algorithm("numpy", devices=BOTH, cost=_cost)
+def mean_cross_entropy_by_numpy(
+    x: Array, labels: Array, count: Array, *, dim: int, ignore: int
+) -> Array:
+    """y = sum of cross_entropy / count, over the labels that are not `ignore`; write their count.
+
+    The mean of nothing is NaN, as it is with something that is no label.
+    """
+    used, inside = labels != ignore, (labels >= 0) & (labels < x.shape[dim])
+    losses = cross_entropy(x, np.where(inside, labels, 0), dim=dim)
+    losses = np.where(used, np.where(inside, losses, np.nan), 0).astype(x.dtype)
+    count[...] = used.sum()
+    with np.errstate(invalid="ignore"):
+        return as_array(losses.sum() / count)
+
+
 @cross_entropy_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
-def cross_entropy_gradient_by_numpy(dy: Array, x: Array, labels: Array, *, dim: int) -> Array:
-    """dx[n,c,..] = dy[n,..] * (softmax(x)[n,c,..] - (c == t)), t = labels[n,..]."""
+def cross_entropy_gradient_by_numpy(
+    dy: Array, x: Array, labels: Array, count: Array | None = None, *, dim: int,
+    ignore: int | None = None,
+) -> Array:  # fmt: skip
+    """dx[n,c,..] = dy[n,..] * (softmax(x)[n,c,..] - (c == t)), t = labels[n,..].
+
+    Divided by `count`, and 0 where the label is `ignore`.
+    """
+    if count is not None:
+        used = labels != ignore
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dy = np.where(used, dy / count, 0).astype(x.dtype)
+        labels = np.where(used, labels, 0)
     dx: Array = softmax(x, np.expand_dims(dy, dim), dim=dim)
     dx[places(labels, dim)] -= dy
     return dx

@@ -20,6 +20,7 @@ from minicnn.ops.arithmetic import where
 from minicnn.ops.indexing import Along, gather, index, index_sum, values_at
 from minicnn.ops.loss import (
     log_loss_of_logits,
+    mean_cross_entropy,
     reduced,
     softmax_cross_entropy,
     weighted_total,
@@ -78,7 +79,11 @@ def cross_entropy(
             smoothed = smoothed * (1 - label_smoothing) + share
         log_probability = _of_class(log_softmax(input, dim), by_class, dim)
         return reduced(-sum(log_probability * smoothed, dim), reduction)
-    labels = _labels(op, input, target, by_class, dim, ignore_index)
+    given = _given_labels(op, input, target, dim, ignore_index)
+    if reduction == "mean" and by_class is None and not label_smoothing:
+        count = np.empty((), np.result_type(input.dtype, np.float32), like=values_of(input))
+        return mean_cross_entropy(input, given, dim, ignore_index, count)
+    labels = _labels(given, input, by_class, dim, ignore_index)
     if not label_smoothing:
         losses = labels.weigh(softmax_cross_entropy(input, labels.classes, dim))
     else:
@@ -113,7 +118,8 @@ def nll_loss(
     check_floating(op, "input", input)
     input, dim = as_for_a_loss(input), _class_dim(op, input)
     by_class = _class_weights(op, weight, input, dim)
-    labels = _labels(op, input, target, by_class, dim, ignore_index)
+    given = _given_labels(op, input, target, dim, ignore_index)
+    labels = _labels(given, input, by_class, dim, ignore_index)
     if reduction in ("mean", "sum") and labels.used is None and labels.classes.ndim == 1:
         total = labels.total_weight() or float("nan") if reduction == "mean" else 1
         weights = labels.weigh(np.full(labels.classes.shape, -1 / total, input.dtype))
@@ -178,10 +184,8 @@ def _holds_probabilities(op: str, input: Any, target: Any, ignore_index: int) ->
     return True
 
 
-def _labels(
-    op: str, input: Any, target: Any, by_class: Array | None, dim: int, ignore_index: int
-) -> Labels:
-    """Return the target as class labels that fit the input."""
+def _given_labels(op: str, input: Any, target: Any, dim: int, ignore_index: int) -> Array:
+    """Return the target as class labels that fit the input.  Those on a card are not looked at."""
     labels = as_array(values_of(target))
     expected = input.shape[:dim] + input.shape[dim + 1 :]
     if dim == 0 and labels.shape == (1,):
@@ -197,27 +201,32 @@ def _labels(
             f"convert it with .to(minicnn.int64)"
         )
     classes = input.shape[dim]
-    if not at_hand(labels):
-        return _labels_on_card(labels, classes, by_class, input.dtype, ignore_index)
-    positions, used = labels.astype(np.int64), None
-    inside = labels.size == 0 or (labels.min() >= 0 and labels.max() < classes)
-    if not inside or 0 <= ignore_index < classes:
-        used = labels != ignore_index
+    if at_hand(labels) and not _all_inside(labels, classes):
         outside = (labels < 0) | (labels >= classes)
-        wrong = np.extract(outside & used if classes else outside, labels)
+        wrong = np.extract(outside & (labels != ignore_index) if classes else outside, labels)
         if wrong.size:
             raise IndexOutOfRange(f"{op}: target {wrong[0]} is not in [0, {classes})")
-        positions = np.where(used, positions, 0)
-    return Labels(positions, used, None if by_class is None else by_class[positions])
+    return labels.astype(np.int64, copy=False)
 
 
-def _labels_on_card(
-    labels: Array, classes: int, by_class: Array | None, dtype: Any, ignore_index: int
+def _all_inside(labels: Array, classes: int) -> bool:
+    return labels.size == 0 or bool(labels.min() >= 0 and labels.max() < classes)
+
+
+def _labels(
+    labels: Array, input: Any, by_class: Array | None, dim: int, ignore_index: int
 ) -> Labels:
-    """Return labels without waiting for their values; one that is no class weighs NaN."""
+    """Return labels with their weights.  On a card, one that is no class weighs NaN."""
+    classes = input.shape[dim]
+    if at_hand(labels):
+        if _all_inside(labels, classes) and not 0 <= ignore_index < classes:
+            return Labels(labels, None, None if by_class is None else by_class[labels])
+        used = labels != ignore_index
+        positions = np.where(used, labels, 0)
+        return Labels(positions, used, None if by_class is None else by_class[positions])
     used, inside = labels != ignore_index, (labels >= 0) & (labels < classes)
-    positions = np.where(used & inside, labels, 0).astype(np.int64)
-    weights = np.ones_like(labels, dtype) if by_class is None else by_class[positions]
+    positions = np.where(used & inside, labels, 0)
+    weights = np.ones_like(labels, input.dtype) if by_class is None else by_class[positions]
     return Labels(positions, used, np.where(used, np.where(inside, weights, np.nan), 0))
 
 

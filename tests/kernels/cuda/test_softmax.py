@@ -54,9 +54,36 @@ def test_cross_entropy_as_the_reference(card, rng, shape, dim, seen):
     labels = rng.integers(0, shape[dim], shape[:dim] + shape[dim + 1 :])
     compare(card, "cross_entropy", x, labels, dim=dim)
     compare(card, "cross_entropy", x, np.array(labels, np.int32, order="F"), dim=dim)
+    for ignore in (-100, 0):
+        compare_means(card, rng, x, labels, dim, ignore)
     for dy in (rng.normal(size=labels.shape), np.broadcast_to(0.25, labels.shape)):
         arrays = np.asarray(dy, np.float32), x, labels
         compare(card, "cross_entropy_gradient", *arrays, dim=dim)
+
+
+def compare_means(card, rng, x, labels, dim, ignore):
+    """Compare mean and gradient, where the last label is not used."""
+    labels = np.array(labels)
+    labels.reshape(-1)[-1:] = ignore
+    exact, dy = x.astype(np.float64), rng.normal(size=()).astype(np.float32)
+    count, settings = np.empty(()), {"dim": dim, "ignore": ignore}
+    y = kernels["mean_cross_entropy"](exact, labels, count, **settings)
+    dx = kernels["cross_entropy_gradient"](dy.astype(np.float64), exact, labels, count, **settings)
+    x, dy, labels = map(card.array, (x, dy, labels))
+    counted = card.cupy.empty((), np.float32)
+    given = {**settings, "algorithm": "cuda"}
+    with card.no_copies():
+        found = kernels["mean_cross_entropy"](x, labels, counted, **given)
+        slopes = kernels["cross_entropy_gradient"](dy, x, labels, counted, **given)
+    assert counted.get() == count
+    np.testing.assert_allclose(found.get(), y, rtol=2e-6)
+    assert np.linalg.norm(slopes.get() - dx) <= 2e-6 * np.linalg.norm(dx) + 1e-9
+
+
+def test_many_samples_have_several_blocks(card, rng):
+    x, labels = rng.normal(size=(300, 5)).astype(np.float32), rng.integers(0, 5, 300)
+    compare_means(card, rng, x, labels, 1, ignore=2)
+    compare_means(card, rng, np.asfortranarray(x), labels, 1, ignore=2)
 
 
 def test_one_slope_for_all_is_not_copied(card):
@@ -74,6 +101,12 @@ def test_what_is_no_label_loses_nan(card):
     x, labels = card.array(np.zeros((3, 4), np.float32)), card.array(np.array([-1, 4, 3]))
     y = kernels["cross_entropy"](x, labels, dim=1, algorithm="cuda").get()
     np.testing.assert_allclose(y, [np.nan, np.nan, np.log(4)], rtol=1e-6)
+    for ignore, expected in ((-1, np.nan), (4, np.nan), (-100, np.nan)):
+        count = card.cupy.empty((), np.float32)
+        mean = kernels["mean_cross_entropy"](
+            x, labels, count, dim=1, ignore=ignore, algorithm="cuda"
+        )
+        np.testing.assert_equal(mean.get(), expected)
 
 
 @pytest.mark.parametrize("length", [7, 2000])
