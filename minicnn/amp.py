@@ -32,7 +32,9 @@ from minicnn.ops.arithmetic import mul
 from minicnn.ops.elementwise import cast
 from minicnn.storage import WITH_WEIGHTS, bfloat16, is_half
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import device_of
+from minicnn_kernels import norm_of_all
+from minicnn_kernels.arrays import can_be_changed, device_of
+from minicnn_kernels.pointwise import change_all
 
 if TYPE_CHECKING:
     from minicnn.optim import Optimizer
@@ -229,15 +231,21 @@ class GradScaler:
             raise GradientError("unscale_: step() has been called since the last update()")
         if id(optimizer) in self._found:
             raise GradientError("unscale_: has been called since the last update()")
-        found = np.zeros((), bool, like=self._scale)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         inverse = np.divide(1, self._scale)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    gradient = parameter.grad.array * inverse.astype(parameter.grad.dtype)
-                    np.logical_or(found, ~np.isfinite(gradient).all(), out=found)
-                    parameter.grad = Tensor(gradient)
-        self._found[id(optimizer)] = found
+
+        def unscale(dw: Any) -> None:
+            dw *= inverse.astype(dw.dtype)
+
+        for gradient in gradients:
+            gradient.version[0] += 1
+            if not can_be_changed(gradient.array):
+                gradient.array = gradient.array.copy()
+        change_all([gradient.array for gradient in gradients], unscale)
+        arrays = [gradient.array for gradient in gradients if gradient.array.size]
+        largest = norm_of_all(*arrays, order=np.inf) if arrays else np.zeros_like(self._scale)
+        self._found[id(optimizer)] = ~np.isfinite(largest)
 
     def step(self, optimizer: Optimizer) -> Any:
         """Unscale, unless that is done, and step, unless a gradient is Inf or NaN.

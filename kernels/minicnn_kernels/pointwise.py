@@ -17,6 +17,7 @@ decides how fast a result comes, never what it is.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -332,6 +333,24 @@ def changes_in_one_pass(*members: dict[str, Array]) -> Iterator[dict[str, Any]]:
     }
     if changed:
         compiler_for(Node("array", None, value=next(iter(first.values())))).change(members, changed)
+
+
+def change_all(arrays: Sequence[Array], change: Callable[[Any], None]) -> None:
+    """Let `change` change each array in place; those of a type in one pass where that is possible.
+
+    Besides the array it may read others of a single value.
+    """
+    alike: defaultdict[Any, list[Array]] = defaultdict(list)
+    for array in sorted(arrays, key=lambda array: -array.size):
+        alike[array.dtype].append(array)
+    for members in alike.values():
+        if can_change_in_one_pass(*([array] for array in members)):
+            for lazy in changes_in_one_pass(*({"x": array} for array in members)):
+                change(lazy["x"])
+            continue
+        with np.errstate(all="ignore"):  # Inf and NaN are values here
+            for array in members:
+                change(array)
 
 
 def least_size(on_card: bool) -> int:

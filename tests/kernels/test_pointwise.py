@@ -9,6 +9,7 @@ from minicnn_kernels.one_pass import in_one_pass
 from minicnn_kernels.pointwise import (
     Lazy,
     can_change_in_one_pass,
+    change_all,
     changes_in_one_pass,
     computed,
     one_step,
@@ -178,3 +179,17 @@ def test_a_named_formula_is_one_step():
 
     assert str(formula(Lazy.of(draw(3))).node) == "(expm1(x))"
     assert formula(np.zeros(1)) == 0
+
+
+def test_arrays_of_all_types_are_changed_in_place():
+    arrays = [draw(3, 4), draw(5, dtype=np.float64), draw(1), draw(4, 6)[:, ::2], draw(7).T]
+    expected = [2 * array + 1 for array in arrays]
+    scale = np.array(2.0)
+
+    def change(x):
+        x *= scale.astype(x.dtype)
+        x += 1
+
+    change_all(arrays, change)
+    for array, wanted in zip(arrays, expected, strict=True):
+        np.testing.assert_allclose(array, wanted, rtol=1e-6)

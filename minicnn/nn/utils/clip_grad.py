@@ -5,7 +5,6 @@ Paper: Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +14,7 @@ from minicnn.errors import GradientError
 from minicnn.tensor import Tensor
 from minicnn_kernels import norm_of_all
 from minicnn_kernels.one_pass import in_one_pass
-from minicnn_kernels.pointwise import can_change_in_one_pass, changes_in_one_pass
+from minicnn_kernels.pointwise import change_all
 
 
 def clip_grad_norm_(
@@ -69,7 +68,7 @@ def clip_grads_with_norm_(
     def change(dw: Any) -> None:
         dw *= scale.astype(dw.dtype, copy=False)
 
-    _change_all(_gradients(_as_list(parameters)), change)
+    _change(_gradients(_as_list(parameters)), change)
 
 
 @in_one_pass
@@ -85,24 +84,13 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         np.maximum(dw, -limit, out=dw)
         np.minimum(dw, limit, out=dw)
 
-    _change_all(_gradients(_as_list(parameters)), change)
+    _change(_gradients(_as_list(parameters)), change)
 
 
-def _change_all(gradients: list[Tensor], change: Callable[[Any], None]) -> None:
-    """Change gradients in place, all of them in one pass where that is possible."""
-    alike: defaultdict[Any, list[Tensor]] = defaultdict(list)
-    for gradient in sorted(gradients, key=lambda gradient: -gradient.array.size):
-        alike[gradient.dtype].append(gradient)
+def _change(gradients: list[Tensor], change: Callable[[Any], None]) -> None:
+    for gradient in gradients:
         gradient.version[0] += 1
-    for members in alike.values():
-        arrays = [gradient.array for gradient in members]
-        if can_change_in_one_pass(*([array] for array in arrays)):
-            for lazy in changes_in_one_pass(*({"dw": array} for array in arrays)):
-                change(lazy["dw"])
-            continue
-        with np.errstate(all="ignore"):  # Inf and NaN are values here
-            for array in arrays:
-                change(array)
+    change_all([gradient.array for gradient in gradients], change)
 
 
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
