@@ -29,7 +29,7 @@ from minicnn_kernels.registry import can_compile, only_numpy, use_algorithms
 FLOAT32 = 1e-5
 """The largest relative error of a layer in float32 that is no mistake; most have a tenth of it."""
 
-PRODUCTS = {"fp32": FLOAT32, "tf32": 2e-3, "bf16": 2e-2}
+PRODUCTS = {"fp32": FLOAT32, "tf32": 1e-3, "bf16": 1e-2}
 """The same of convolutions and products of matrices on a card, by its math mode."""
 
 WINOGRAD = 5e-5

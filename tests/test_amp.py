@@ -416,3 +416,35 @@ def test_a_gradient_too_small_for_float16_survives_by_scaling():
 def test_bfloat16_can_be_named():
     pytest.importorskip("ml_dtypes")
     assert minicnn.bfloat16 == bfloat16()
+
+
+def test_a_step_with_scaling_is_captured_and_replayed(card):
+    rng = np.random.default_rng(2)
+    batches = [rng.standard_normal((4, 3)).astype(np.float32) for _ in range(8)]
+    batches[5][0, 0] = np.inf  # this step must be skipped, in the graph as well
+    found = []
+    for replayed in (False, True):
+        minicnn.manual_seed(1)
+        layer = nn.Linear(3, 2).to(device="cuda")
+        optimizer = SGD(layer.parameters(), lr=0.1, momentum=0.9)
+        scaler = amp.GradScaler(init_scale=2.0**10, growth_interval=4, capturable=True)
+
+        def step(x, layer=layer, optimizer=optimizer, scaler=scaler):
+            optimizer.zero_grad()
+            with minicnn.autocast("cuda"):
+                loss = (layer(x) ** 2).mean()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            return loss
+
+        call = minicnn.cuda.capture(step) if replayed else step
+        for batch in batches:
+            call(minicnn.tensor(batch, device="cuda"))
+        found.append([scaler.get_scale(), *(p.detach().cpu().numpy() for p in layer.parameters())])
+    assert ("launch", "graph") in card.machine.seen
+    eager, graph = found
+    assert eager[0] == graph[0] == 2.0**10
+    for ours, theirs in zip(eager[1:], graph[1:], strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_array_equal(ours, theirs)

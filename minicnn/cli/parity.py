@@ -33,8 +33,8 @@ EXAMPLES = """examples:
 columns:
   forward     ||y - right|| / ||y of float64||, on each device
   backward    the largest of the same for the gradients of inputs and parameters
-  allowed     what rounding explains, on each device: 1e-5 in float32; for products 2e-3 in tf32,
-              2e-2 in bf16, and on the CPU 5e-5, because Winograd's algorithm rounds more
+  allowed     what rounding explains, on each device: 1e-5 in float32; for products 1e-3 in tf32,
+              1e-2 in bf16, and on the CPU 5e-5, because Winograd's algorithm rounds more
   in the run  how far the two devices are apart after all layers so far; it grows with depth, most
               where a ReLU cuts off or a maximum is chosen, and is no mistake
 
