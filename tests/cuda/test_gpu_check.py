@@ -60,8 +60,8 @@ def test_networks_are_trained_and_replayed(card, tmp_path):
     code, stages = run(tmp_path, "captured", "models")
     assert code == 0
     (replayed,) = stages["captured"]["rows"]
-    assert replayed.get("difference", 0) == 0
-    assert all(row["minicnn"] > 0 for row in stages["models"]["rows"])
+    assert replayed["difference"] == 0
+    assert all(row["minicnn captured"] > 0 for row in stages["models"]["rows"])
 
 
 def test_what_is_wrong_is_listed(card, tmp_path, monkeypatch):
