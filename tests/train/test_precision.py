@@ -79,7 +79,7 @@ def test_a_checkpoint_from_before_precisions_is_taken(tmp_path, seeded):
     assert found.precision.scaler.get_scale() == 65536
 
 
-@pytest.mark.parametrize("capture", [False])
+@pytest.mark.parametrize("capture", [True, False])
 def test_on_a_card_it_learns_too(card, capture, seeded):
     found = trainer("fp16-mixed", "cuda", capture=capture)
     history = found.fit(stripes(), stripes(), epochs=2, progress=False)
