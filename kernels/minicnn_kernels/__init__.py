@@ -21,6 +21,7 @@ from minicnn_kernels.reference.gather import (
 )
 from minicnn_kernels.reference.normalization import (
     Moments,
+    move_averages,
     no_moments,
     normalize,
     normalize_gradients,
@@ -90,6 +91,7 @@ __all__ = [
     "max_winners",
     "mean_cross_entropy",
     "median_winners",
+    "move_averages",
     "no_moments",
     "norm_of_all",
     "normalize",

@@ -142,6 +142,15 @@ KERNEL finish_moments(const float* __restrict__ found, double* __restrict__ mean
     }
 }
 
+// r = keep * r + share * b, of b = mean and b = var * unbiased.
+KERNEL move_averages(float* running_mean, float* running_var, const double* mean,
+                     const double* var, float keep, float share, float unbiased, int count) {
+    int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= count) return;
+    running_mean[i] = float(running_mean[i] * keep + mean[i] * share);
+    running_var[i] = float(running_var[i] * keep + var[i] * unbiased * share);
+}
+
 // y = gamma * (x - mean) / sqrt(var + eps) + beta + add; rectified, no less than 0.
 template <int N, typename T, typename W, typename M>
 __device__ void scale(const T* __restrict__ x, const W* __restrict__ gamma, const W* __restrict__ beta, const T* __restrict__ add, const M* __restrict__ mean,

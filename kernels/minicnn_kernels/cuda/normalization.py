@@ -102,6 +102,18 @@ def scale(
     return seen.back(y)
 
 
+def move_averages(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, *, momentum: float,
+    unbiased: float,
+) -> None:  # fmt: skip
+    """r = (1 - momentum) r + momentum b, in place, of b = mean and b = var * unbiased."""
+    factors = map(np.float32, (1 - momentum, momentum, unbiased))
+    launch(
+        FILE, "move_averages", (-(-mean.size // THREADS),), (THREADS,),
+        (running_mean, running_var, mean, var, *factors, np.int32(mean.size)),
+    )  # fmt: skip
+
+
 # --- backward -------------------------------------------------------------------------------------
 
 
@@ -125,7 +137,7 @@ def normalize_gradients(
     shift = weight if beta is None else seen.weight(beta).astype(dtype, copy=False)
     found = np.empty(2 * chosen.found, np.float32, like=x)
     terms = np.empty(2 * mean.size, np.float32, like=x)
-    dgamma, dbeta = np.empty((2, seen.columns), dtype, like=x)
+    dgamma, dbeta = (np.empty(seen.columns, dtype, like=x) for _ in range(2))
     variant = f"{SUFFIX[x.dtype.name]}_{SUFFIX[dtype.name]}_{chosen.pack}"
     grid, close_to_0 = (chosen.blocks,), np.float32(eps)
     launch(
@@ -182,7 +194,7 @@ def gradients_of_rows(
         OF_ROWS, f"row_products_{SUFFIX[x.dtype.name]}_{pack}", (chosen.blocks,), (THREADS,),
         (dy, x, mean, var, found, np.float32(eps), chosen.columns),
     )  # fmt: skip
-    dgamma, dbeta = np.empty((2, *seen.weights), gamma.dtype, like=x)
+    dgamma, dbeta = (np.empty(seen.weights, gamma.dtype, like=x) for _ in range(2))
     launch(
         OF_ROWS, f"finish_rows_{SUFFIX[gamma.dtype.name]}", blocks_of_warps(seen.columns),
         (THREADS,), (found, dgamma, dbeta, np.int32(seen.columns), chosen.columns["chunks"][()]),

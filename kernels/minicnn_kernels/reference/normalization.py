@@ -27,6 +27,7 @@ BOTH = ("cpu", "cuda")
 normalize = Kernel("normalize")
 normalize_gradients = Kernel("normalize_gradients")
 rescale = Kernel("rescale")
+move_averages = Kernel("move_averages")
 
 
 class Moments(NamedTuple):
@@ -39,7 +40,8 @@ class Moments(NamedTuple):
 def no_moments(x: Array, axes: Axes) -> Moments:
     """Make room for mean and variance over `axes`, which `normalize` will fill."""
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    return Moments(*np.zeros_like(x, shape=(2, *shape), dtype=np.float64, order="C"))
+    room = np.empty_like if x.size else np.zeros_like
+    return Moments(*room(x, shape=(2, *shape), dtype=np.float64, order="C"))
 
 
 def _blocks_cost(x: Array, *others: Array, **settings: Any) -> float:
@@ -120,6 +122,18 @@ for _kernel, _serves, _serves_on_card, _formula in (
         "cuda", f"normalization.{_kernel.name}", _formula,
         device="cuda", cost=_card_cost, serves=_serves_on_card,
     )  # fmt: skip
+
+
+def _moves_on_card(mean: Array, var: Array, *moments: Array, **settings: Any) -> bool:
+    in_rows = all(v.flags.c_contiguous for v in (mean, var, *moments))
+    types = [v.dtype for v in (mean, var, *moments)]
+    return in_rows and mean.size > 0 and types == [np.float32] * 2 + [np.float64] * 2
+
+
+move_averages.compiled(
+    "cuda", "normalization.move_averages", "r = (1 - momentum) r + momentum b, in one kernel.",
+    device="cuda", cost=_card_cost, serves=_moves_on_card,
+)  # fmt: skip
 
 
 @normalize.algorithm("blocks", devices=BOTH, cost=_blocks_cost)
@@ -204,6 +218,17 @@ def rescale_by_broadcasting(
     return np.maximum(y, 0, out=y) if relu else y
 
 
+@move_averages.algorithm("numpy", devices=BOTH, cost=lambda mean, *others, **settings: mean.size)
+def move_averages_by_numpy(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, *, momentum: float,
+    unbiased: float,
+) -> None:  # fmt: skip
+    """r = (1 - momentum) r + momentum b, in place, of b = mean and b = var * unbiased."""
+    for running, now in ((running_mean, mean), (running_var, var * unbiased)):
+        moved = running * (1 - momentum) + now.reshape(-1) * momentum
+        np.copyto(running, moved, casting="same_kind")
+
+
 def _inv_std(var: Array, eps: float, x: Array) -> Array:
     return (1 / np.sqrt(var + eps)).astype(x.dtype)
 
@@ -226,7 +251,7 @@ def _sum_of_products(axes: Axes, a: Array, b: Array | None = None) -> Array:
         return summed
     factors = (a,) if b is None else (a, b)
     if (length := _count(a, axes)) > LONG_SUM:
-        total = no_moments(a, axes).mean
+        total = np.zeros([1 if i in axes else n for i, n in enumerate(a.shape)])
         for *parts, here in _blocks(*factors, total, size=a.nbytes * LONG_SUM // length):
             here += _einsum(axes, *parts)
         narrow: Array = total.astype(a.dtype)

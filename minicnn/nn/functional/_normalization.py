@@ -12,11 +12,11 @@ from minicnn import storage
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.nn.functional._checks import check_floating
 from minicnn.ops import normalization
+from minicnn.ops.inplace import change
 from minicnn.ops.normalization import per_channel
 from minicnn.ops.shape import view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels import Moments, no_moments
-from minicnn_kernels.arrays import Array
+from minicnn_kernels import Moments, move_averages, no_moments
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm",
@@ -70,8 +70,7 @@ def batch_norm(
     statistics = no_moments(values_of(input), axes)
     y = normalization.batch_normalize(input, weight, bias, add, relu, axes, eps, statistics)
     if running_mean is not None and count:
-        _move(running_mean, statistics.mean, momentum)
-        _move(running_var, statistics.var * (count / (count - 1)), momentum)
+        _move(running_mean, running_var, statistics, count, momentum)
     return y
 
 
@@ -108,8 +107,8 @@ def instance_norm(
     statistics = no_moments(values_of(input), axes)
     y = normalization.normalize(input, weight, bias, axes, eps, statistics, weights)
     if running_mean is not None and count and len(input):
-        _move(running_mean, statistics.mean.mean(axis=0), momentum)
-        _move(running_var, statistics.var.mean(axis=0) * (count / (count - 1)), momentum)
+        of_images = Moments(*(v.mean(axis=0) for v in statistics))
+        _move(running_mean, running_var, of_images, count, momentum)
     return y
 
 
@@ -253,10 +252,13 @@ def _running_statistics(op: str, input: Any, mean: Any, var: Any) -> Moments:
     return Moments(*(array.reshape(per_channel(input)) for array in arrays))
 
 
-def _move(running: Any, now: Array, momentum: float) -> None:
-    """Move a running average in place."""
-    average = running if isinstance(running, Tensor) else Tensor(running)
-    average.copy_(average.array * (1 - momentum) + now.reshape(-1) * momentum)
+def _move(mean: Any, var: Any, now: Moments, count: int, momentum: float) -> None:
+    """Move running averages in place, towards moments of groups of `count` values."""
+    averages = [v if isinstance(v, Tensor) else Tensor(v) for v in (mean, var)]
+    for average in averages:
+        change(average, "batch_norm", lambda array: None)  # whether it may be; and count it
+    unbiased = count / (count - 1)
+    move_averages(*(v.array for v in averages), *now, momentum=momentum, unbiased=unbiased)
 
 
 def _last_axes(op: str, input: Any, shape: Sequence[int], **weights: Any) -> tuple[int, ...]:

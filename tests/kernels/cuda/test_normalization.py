@@ -176,6 +176,19 @@ def test_a_nan_spoils_its_own_group_only(card, rng):
                 np.testing.assert_array_equal(np.isnan(a.get()), np.isnan(b))
 
 
+@pytest.mark.parametrize("channels", [1, 5, 300])
+def test_moved_averages_as_the_reference(card, rng, channels):
+    running = rng.uniform(1, 2, (2, channels)).astype(np.float32)
+    moments = rng.uniform(1, 2, (2, 1, channels, 1, 1))
+    settings = {"momentum": 0.1, "unbiased": 1.25}
+    on_card = [card.array(v) for v in (*running, *moments)]
+    with card.no_copies():
+        kernels["move_averages"](*on_card, algorithm="cuda", **settings)
+    reference.move_averages_by_numpy(*running, *moments, **settings)
+    for found, expected in zip(on_card, running, strict=False):
+        np.testing.assert_allclose(found.get(), expected, rtol=2e-7)
+
+
 @pytest.mark.parametrize("weights", [(1, 1, 1, 1), None], ids=["one weight", "of channels"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_rescale_as_the_reference(card, rng, shape, weights):
