@@ -34,7 +34,9 @@ def lying_like(x: Array, other: Array) -> Array:
 def result_of(arrays: list[Array], shape: tuple[int, ...], dtype: Any) -> Array:
     """Make room for what is computed of arrays, laid out in memory like the first of its shape."""
     like = next((x for x in arrays if x.shape == shape), None)
-    return np.empty(shape, dtype) if like is None else np.empty_like(like, dtype)
+    if like is not None:
+        return np.empty_like(like, dtype)
+    return np.empty(shape, dtype, like=arrays[0] if arrays else None)
 
 
 def strides_like(x: Array, y: Array) -> tuple[int, ...]:

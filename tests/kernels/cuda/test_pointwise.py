@@ -222,6 +222,13 @@ def test_gaps_backwards_and_masks(card):
     assert_same(card, formula, draw(4, 3, 5), wide[::-1, :, ::2], mask[:, :, None])
 
 
+def test_rows_and_columns_are_recorded_or_computed_on_the_card(card):
+    rows, columns = draw(3, 1), draw(4, seed=1)
+    assert_same(card, lambda x, y: x * y, rows, columns)
+    lazy = Lazy.of(card.array(rows)) * Lazy.of(card.array(columns))
+    np.testing.assert_array_equal(lazy.compute().get(), rows * columns)
+
+
 def test_where_arrays_begin_decides_how_they_are_read(card):
     x = card.array(draw(17))
     double = in_one_pass(lambda x: x * 2)
