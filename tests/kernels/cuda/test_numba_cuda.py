@@ -53,7 +53,9 @@ def test_a_planted_mistake_is_seen(simulated, mistake):
     assert simulated["planted"][mistake] > 1e-3
 
 
-# --- compiled, without a card ---------------------------------------------------------------------
+# --- compiled, without a card; where numba-cuda brings what compiles -------------------------------
+
+compiles = pytest.mark.slow_emulation
 
 PATTERNS = {  # the arrays' dimensions; u: of uint8; t: a tuple of two numbers
     "direct": "444ttt",
@@ -94,6 +96,7 @@ def ptx(monkeypatch):
     return compiled
 
 
+@compiles
 @pytest.mark.parametrize("kernel", PATTERNS)
 def test_float32_is_computed_in_float32(ptx, kernel):
     text = ptx(getattr(numba_cuda, kernel).py_func, PATTERNS[kernel], (8, 0))
@@ -106,6 +109,7 @@ def test_float32_is_computed_in_float32(ptx, kernel):
     assert text.count("bar.sync") == (2 if tiles else 0)
 
 
+@compiles
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0), (10, 0)], ids=str)
 def test_every_generation_of_cards_is_compiled_for(ptx, capability):
     if capability > (9, 0):
@@ -115,6 +119,7 @@ def test_every_generation_of_cards_is_compiled_for(ptx, capability):
     assert "fma.rn.f64" in text
 
 
+@compiles
 def test_a_plain_zero_would_be_found_in_the_code(ptx):
     from numba import cuda
 
