@@ -53,7 +53,7 @@ def test_a_planted_mistake_is_seen(simulated, mistake):
     assert simulated["planted"][mistake] > 1e-3
 
 
-# --- compiled, without a card; where numba-cuda brings what compiles -------------------------------
+# --- compiled without a card, where numba-cuda brings the compiler --------------------------------
 
 compiles = pytest.mark.slow_emulation
 
