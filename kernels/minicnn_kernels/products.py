@@ -43,7 +43,8 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     """c[i,j] = sum_k a[i,k] * b[k,j] (+ bias[j]), also over broadcast batches of matrices."""
     if type(a) is not np.ndarray:
         chosen = _matmul.choose(a, b)
-        if bias is not None and a.ndim == b.ndim == 2 and "bias" in chosen.extras:
+        of_columns = bias is not None and bias.shape == b.shape[1:] and a.ndim == b.ndim == 2
+        if of_columns and "bias" in chosen.extras:
             done: Array = chosen.compute(a, b, bias=bias)
             return done
         c: Array = chosen.compute(a, b)

@@ -45,8 +45,9 @@ def product(a: Array, b: Array, *, math: str, bias: Array | None = None) -> Arra
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     rows, inner, columns = *a.shape[-2:], b.shape[-1]
     count = prod(batch)
-    if not count * rows * columns:
-        return np.empty((*batch, rows, columns), a.dtype, like=a)
+    if not count * rows * columns * inner:
+        nothing: Array = np.zeros((*batch, rows, columns), a.dtype, like=a)
+        return nothing if bias is None else np.add(nothing, bias, out=nothing)
     (a, of_a), (b, of_b) = _laid_out(a, batch), _laid_out(b, batch)
     if of_a.turned and of_b.turned:  # y^T = b^T a^T, for which neither is turned
         y = _product(

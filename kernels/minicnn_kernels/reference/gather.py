@@ -164,7 +164,7 @@ add_along.compiled(
     "gather.add_along",
     "y[chosen[i,j],j] += values[i,j] (dim 0), all values of a place by one thread, in order.",
     device="cuda",
-    cost=lambda y, values, chosen, dim: 0,
+    cost=lambda y, values, chosen, dim: -1,  # also where there is nothing to add
     serves=lambda y, values, chosen, dim: y.dtype in COMPILED,
 )
 add_lines.compiled(
@@ -172,6 +172,6 @@ add_lines.compiled(
     "gather.add_lines",
     "y[i,chosen[j],k] += values[i,j,k] (dim 1), all values of a place by one thread, in order.",
     device="cuda",
-    cost=lambda y, values, chosen, dim: 0,
+    cost=lambda y, values, chosen, dim: -1,  # also where there is nothing to add
     serves=lambda y, values, chosen, dim: y.dtype in COMPILED,
 )

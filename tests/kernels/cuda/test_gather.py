@@ -54,6 +54,14 @@ def test_lines_are_added_in_order(card, rng, way, shape):
     assert "add_linked_f32" in card.seen("launch")
 
 
+def test_nothing_is_added(card):
+    y = card.array(np.ones((3, 2)))
+    nothing = card.array(np.zeros((0, 2))), card.array(np.zeros(0, int))
+    kernels["add_lines"](y, *nothing, dim=0)
+    kernels["add_along"](y, nothing[0], card.array(np.zeros((0, 2), int)), dim=0)
+    np.testing.assert_array_equal(y.get(), 1)
+
+
 def test_small_sums_wait_for_nothing(card, rng):
     y, values = card.array(np.zeros((4, 3))), card.array(rng.standard_normal((6, 3)))
     chosen = card.array(rng.integers(0, 4, 6))

@@ -91,6 +91,21 @@ def test_matrices_of_a_batch_may_lie_between_others(card):
 
 
 @pytest.mark.parametrize("b_turned", [False, True])
+@pytest.mark.parametrize("shape", [(7,), (1,), (6, 1), (6, 7)], ids=str)
+def test_a_bias_of_any_shape_is_added(card, shape):
+    a, b, bias = normal(6, 5), normal(5, 7), normal(*shape)
+    y = products.matmul(*map(card.array, (a, b, bias)))
+    np.testing.assert_allclose(y.get(), a @ b + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(4, 0, 3), (0, 4, 3), (4, 3, 0)], ids=str)
+def test_products_of_nothing(card, sizes):
+    rows, inner, columns = sizes
+    a, b, bias = normal(rows, inner), normal(inner, columns), normal(columns)
+    y = products.matmul(*map(card.array, (a, b, bias)))
+    np.testing.assert_array_equal(y.get(), a @ b + bias)
+
+
 @pytest.mark.parametrize("a_turned", [False, True])
 def test_a_bias_is_part_of_it(card, a_turned, b_turned):
     a, b, bias = normal(6, 5), normal(5, 7), normal(7)
