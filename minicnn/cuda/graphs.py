@@ -36,42 +36,35 @@ class CapturedStep:
     """What `capture` returns: a function of tensors that is replayed where that is possible.
 
     Attributes:
-        reason: why it is run eagerly; None while nothing speaks against a replay.
+        reason: why it is, with some inputs at least, run eagerly; None if nothing spoke against a
+            replay so far.
     """
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self.step = step
         self.reason: str | None = None
-        self._graphs: dict[Any, _Graph] = {}
+        self._graphs: dict[Any, Any] = {}  # a _Graph by kind of inputs; None: they are run eagerly
 
     def __call__(self, *inputs: Any) -> Any:
         """Do one step."""
+        kind: Any = None
         try:
-            graph = self._graph_for(inputs)
-            if graph is not None:
-                return graph.run(inputs)
+            kind = (math_mode.get(), *map(_kind, inputs))
+            if kind not in self._graphs and len(self._graphs) < MOST_GRAPHS:
+                self._graphs[kind] = _Graph(self.step)
+            if self._graphs.get(kind) is not None:
+                return self._graphs[kind].run(inputs)
         except NotCapturable as error:
-            self._give_up(str(error))
+            self._graphs[kind] = None  # its memory is free again before the step is run
+            self._explain(str(error))
         return self.step(*inputs)
 
-    def _graph_for(self, inputs: tuple[Any, ...]) -> _Graph | None:
-        """Return the graph for such inputs, or None if they are to be run eagerly."""
-        if self.reason is not None:
-            return None
-        kind = (math_mode.get(), *map(_kind, inputs))
-        if kind not in self._graphs and len(self._graphs) < MOST_GRAPHS:
-            try:
-                cards.count()
-            except DeviceError as error:
-                raise NotCapturable(str(error)) from None
-            self._graphs[kind] = _Graph(self.step)
-        return self._graphs.get(kind)
-
-    def _give_up(self, reason: str) -> None:
-        self.reason = reason
-        self._graphs.clear()
-        name = getattr(self.step, "__qualname__", repr(self.step))
-        log.warning("%s is not captured but run eagerly: %s", name, reason)
+    def _explain(self, reason: str) -> None:
+        """Log why the step is not replayed, the first time."""
+        if self.reason is None:
+            self.reason = reason
+            name = getattr(self.step, "__qualname__", repr(self.step))
+            log.warning("%s is not captured but run eagerly: %s", name, reason)
 
 
 def capture(step: Callable[..., Any]) -> CapturedStep:
@@ -100,15 +93,23 @@ def capture(step: Callable[..., Any]) -> CapturedStep:
     with `zero_grad` before `backward`; afterwards they are in `.grad` as always.
 
     For inputs of other shapes another graph is captured, up to four; each holds its own memory.
-    Where a step cannot be captured it is run eagerly, and the reason is logged, once.
+    What cannot be captured is run eagerly, and the reason is logged, once.
     """
     return CapturedStep(step)
 
 
 class _Graph:
-    """The graph of a step for one kind of inputs, and the memory that it works on."""
+    """The graph of a step for one kind of inputs, and the memory that it works on.
+
+    Raises:
+        NotCapturable: there is no card.
+    """
 
     def __init__(self, step: Callable[..., Any]) -> None:
+        try:
+            cards.count()
+        except DeviceError as error:
+            raise NotCapturable(str(error)) from None
         cupy = cards.cupy()
         self.step = step
         self.memory = memory.Pool()
@@ -175,9 +176,9 @@ class _Graph:
         _refuse_copies_to_the_card()
         state = random.default.get_state()
         with self._aside(), replay.recorded() as recording:
-            self.inputs = [_own_copy(value) for value in inputs]
-            self.stream.begin_capture()
             try:
+                self.inputs = [_own_copy(value) for value in inputs]
+                self.stream.begin_capture()
                 self.results = self.step(*self.inputs)
                 _check_results(self.results)
                 self.graph = self.stream.end_capture()

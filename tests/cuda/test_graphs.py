@@ -192,6 +192,19 @@ def test_other_shapes_have_graphs_of_their_own_up_to_a_number(plain, seeded):
     assert fast.reason is None
 
 
+def test_inputs_that_cannot_be_captured_leave_the_others_their_graph(plain):
+    def step(x):
+        return x * x.sum().item() if len(x) == 2 else x * 2
+
+    fast = capture(step)
+    for _ in range(5):
+        for size in (3, 2):
+            x = minicnn.ones(size, device="cuda")
+            assert fast(x).array.get().tolist() == [2] * size
+    assert launches(plain) == 5 - WARM_UP
+    assert "reads a value" in fast.reason
+
+
 def test_what_is_no_tensor_is_a_part_of_the_kind(plain):
     fast = capture(lambda x, factor: x * factor)
     x = minicnn.ones(3, device="cuda")
@@ -370,6 +383,19 @@ def test_ctrl_c_in_a_capture_is_passed_on_and_undoes_it(plain, seeded):
     for x, t in given[2:]:
         fast(x, t)
     assert (model.steps, fast.reason, launches(plain)) == (5, None, 3)
+
+
+def test_a_capture_that_finds_no_memory_gives_its_own_back(plain):
+    fast, pools = capture(lambda x: pools.append(len(memory._of_steps)) or x * 2), []
+    x = minicnn.ones(4096, device="cuda")
+    fast(x)
+    fast(x)
+    (graph,) = fast._graphs.values()
+    graph.memory.pool.set_limit(1000)
+    del graph
+    assert fast(x).array.get()[0] == 2
+    assert re.match("OutOfMemoryError: .*Out of memory allocating", fast.reason)
+    assert pools[-1] == 0
 
 
 def test_each_graph_holds_its_memory_until_the_step_is_gone(plain):

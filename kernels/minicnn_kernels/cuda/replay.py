@@ -58,7 +58,7 @@ class Recording:
         self.refilling = False
         self._works: list[_Work] = []
         self._restores: list[Restore] = []
-        self._card = cards.cupy().empty(BYTES, np.uint8)
+        self._card: Any = None  # as many bytes as on the host, made when the first are needed
         self._host = np.zeros(BYTES, np.uint8)
         self._arrays: list[tuple[Any, Any, Any]] = []  # of each call of `numbers`: kind, host, card
         self._next = 0  # number of the next call of `numbers`
@@ -98,6 +98,8 @@ class Recording:
         return self._arrays[number][2]
 
     def _room(self, values: Any) -> tuple[Any, Any]:
+        if self._card is None:
+            self._card = cards.cupy().empty(BYTES, np.uint8)
         start = -(-self._used // ALIGNMENT) * ALIGNMENT
         self._used = start + values.nbytes
         if self._used > BYTES:
