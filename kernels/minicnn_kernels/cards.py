@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib import metadata
 from typing import Any, NamedTuple
 
 from minicnn_kernels.errors import DeviceError
@@ -45,6 +44,8 @@ def _cannot_import(error: Exception) -> str:
 @cache
 def installed() -> dict[str, str]:
     """Return the packages that bring CuPy, with their versions; more than one spoil each other."""
+    from importlib import metadata  # takes as long to import as all kernels
+
     found = {}
     for name in PACKAGES:
         try:
