@@ -71,7 +71,9 @@ class Tile(NamedTuple):
 
     Attributes:
         chunk: values of the sum that are loaded together.
-        rate: products of a processor in a cycle.
+        rate: products of a processor in a cycle, if it has so many blocks.
+        blocks: that keep a processor busy; fewer take as long.
+        latency: cycles until a chunk has come, divided by how many are on their way.
     """
 
     rows: int
@@ -80,19 +82,25 @@ class Tile(NamedTuple):
     chunk: int
     shared: int
     rate: float
+    blocks: int
+    latency: int
 
 
 def _tile(rows: int, columns: int, warps: int, itemsize: int, rate: float) -> Tile:
     """Describe a tile for tensor cores: four stages of 64 bytes a line."""
-    return Tile(rows, columns, 32 * warps, 64 // itemsize, 4 * 64 * (rows + columns), rate)
+    stages = 4 * 64 * (rows + columns)
+    return Tile(rows, columns, 32 * warps, 64 // itemsize, stages, rate, 8 // warps, 250)
 
 
 TILES = {
-    "simt": (Tile(128, 128, 256, 8, 0, 90), Tile(64, 64, 64, 8, 0, 70)),
-    "tf32x3": (_tile(128, 128, 8, 4, 180), _tile(128, 64, 4, 4, 170), _tile(64, 64, 4, 4, 140)),
+    "simt": (Tile(128, 128, 256, 8, 0, 90, 2, 600), Tile(64, 64, 64, 8, 0, 70, 6, 600)),
+    "tf32x3": (
+        *(_tile(128, 128, 8, 4, 180), _tile(128, 64, 4, 4, 170)),
+        *(_tile(64, 64, 4, 4, 140), _tile(128, 32, 4, 4, 140)),
+    ),
     "tf32": (
         *(_tile(256, 128, 8, 4, 550), _tile(128, 128, 4, 4, 500)),
-        *(_tile(128, 64, 4, 4, 400), _tile(64, 64, 4, 4, 300)),
+        *(_tile(128, 64, 4, 4, 400), _tile(64, 64, 4, 4, 300), _tile(128, 32, 4, 4, 300)),
     ),
     "bf16": (_tile(128, 128, 4, 4, 700), _tile(64, 64, 4, 4, 350)),
     "bf16_arrays": (
@@ -100,11 +108,10 @@ TILES = {
         _tile(64, 64, 4, 2, 600),
     ),
 }
-LATENCY = 600  # cycles until a chunk of values has come, if nothing else runs meanwhile
 BANDWIDTH = 2000  # bytes that parts of sums are written and read in a cycle
 LAUNCH = 5000  # cycles
 FEWEST_CHUNKS = 8  # in a part of a sum
-MOST_PARTS = 64
+MOST_PARTS = 512
 WORKSPACE_BYTES = 32 * 2**20  # for parts of sums
 
 
@@ -281,9 +288,9 @@ def planned(
     def cycles(tile: Tile, depth: int) -> float:
         parts = _parts(inner, depth)
         turns = -(-blocks(tile) * phases * parts // processors)  # blocks of a processor
-        computing = turns * tile.rows * tile.columns * depth / tile.rate
+        computing = max(turns, tile.blocks) * tile.rows * tile.columns * depth / tile.rate
         adding = LAUNCH + 8 * parts * values / BANDWIDTH if parts > 1 else 0
-        return max(computing, depth / tile.chunk * LATENCY) + adding
+        return max(computing, depth / tile.chunk * tile.latency) + adding
 
     tile, depth = min(
         ((tile, depth) for tile in TILES[math] for depth in _depths(inner, tile.chunk, values)),
@@ -308,8 +315,8 @@ def _depths(inner: int, chunk: int, values: int) -> list[int]:
     chunks = -(-inner // chunk)
     room = WORKSPACE_BYTES // 4 // max(1, values)
     most = max(1, min(MOST_PARTS, chunks // FEWEST_CHUNKS, room))
-    parts = (n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if n <= most)
-    return [-(-chunks // n) * chunk for n in parts]
+    parts = [n << i for i in range(9) for n in (2, 3) if n << i <= most]
+    return [-(-chunks // n) * chunk for n in (1, *parts)]
 
 
 def _fill(structure: Any, values: dict[str, Any]) -> None:
