@@ -4,7 +4,9 @@
     python benchmarks/gpu_check.py --table FILE.json
 
 Each stage has a budget of seconds, and what it found is written to gpu_check.json as it goes, so a
-run that is cut short loses nothing.  What was not computed says "not measured", and why.
+run that is cut short loses nothing.  What was not computed says "not measured", and why.  After a
+fault, as an address that is not there, a process cannot use its card any more.  So each stage has a
+process of its own, and another one goes on behind the row that made it fault.
 
 environment   the card, its driver, versions
 correctness   every algorithm for cards against float64 on the CPU, on new random values, in memory
@@ -26,6 +28,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +60,8 @@ MISSING = "not measured"
 VARIANTS = ("torch", "torch-cl")
 HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
 EXACT, ROUGH = 2e-6, 2e-5  # of convolutions and products, and of everything else, in float32
+FAULTS = ("IllegalAddress", "Misaligned", "LaunchFailure", "IllegalInstruction", "HardwareStack")
+GRACE = 60  # seconds beyond its budget, after which a stage is ended
 OF_OPERATIONS = 2e-4  # some of which subtract numbers that are nearly equal
 RUNS, SECONDS, MOST_CALLS = 3, 0.02, 300  # of a timing: the best of so many, each of about so long
 IN_A_GRAPH = 10  # calls
@@ -102,13 +107,13 @@ TINY = Sizes(
 class Report:
     """The rows of each stage, written to a file as they come."""
 
-    def __init__(self, path: Path, budgets: dict[str, float]) -> None:
-        self.path, self.saved = path, 0.0
+    def __init__(self, path: Path, budgets: dict[str, float], after: int = 0) -> None:
+        self.path, self.saved, self.after = path, 0.0, after
         self.data: dict[str, Any] = {"budgets": budgets, "stages": {}}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        stage = Stage(self, self.data["budgets"][name])
+        stage = Stage(self, self.data["budgets"][name], self.after)
         self.data["stages"][name] = {"rows": stage.rows}
         try:
             yield stage
@@ -125,10 +130,10 @@ class Report:
 
 
 class Stage:
-    """Rows, and how long it may still take to find more."""
+    """Rows, and how long it may still take to find more; the first `after` were tried before."""
 
-    def __init__(self, report: Report, budget: float) -> None:
-        self.report, self.begin = report, time.perf_counter()
+    def __init__(self, report: Report, budget: float, after: int = 0) -> None:
+        self.report, self.begin, self.after = report, time.perf_counter(), after
         self.rows: list[dict[str, Any]] = []
         self.end = self.begin + budget
 
@@ -138,14 +143,27 @@ class Stage:
             self.report.save()
 
     def measured(self, compute: Callable[[], dict[str, Any]], **row: Any) -> None:
-        """Add what `compute` returns, or why it returned nothing."""
+        """Add what `compute` returns, or why it returned nothing.
+
+        Raises:
+            Exception: the card cannot be used any more.
+        """
+        if self.after:
+            self.after -= 1
+            return
         if time.perf_counter() > self.end:
             self.add(**row, missing=f"{MISSING}: the budget of the stage was used up")
             return
         try:
             found = compute()
+        except DeviceError as error:  # something is not installed, or too old
+            found = {"missing": f"{MISSING}: {first_line(error)}"}
         except Exception as error:
-            found = {"missing": f"{MISSING}: {type(error).__name__}: {first_line(error)}"}
+            reason = f"{MISSING}: {type(error).__name__}: {first_line(error)}"
+            self.add(**row, missing=reason, failed=True)
+            if any(fault in str(error) for fault in FAULTS):
+                raise
+            return
         self.add(**row, **found)
 
 
@@ -733,12 +751,45 @@ STAGES: dict[str, tuple[Callable[[Stage, Sizes], None], float]] = {
 """What is done, and in how many seconds."""
 
 
+def in_own_process(name: str, report: Report, out: Path) -> None:
+    """Run a stage in a process, and go on in another one behind each row that made it fault."""
+    begin, error = time.perf_counter(), ""
+    rows: list[dict[str, Any]] = []
+    folder, budget = out / "stages" / name, report.data["budgets"][name]
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        (folder / "gpu_check.json").unlink(missing_ok=True)
+        left = budget - (time.perf_counter() - begin)
+        command = [sys.executable, __file__, "--here", "--only", name, "--out", str(folder)]
+        command += ["--after", str(len(rows)), "--seconds", str(left)]
+        found: dict[str, Any] = {}
+        try:
+            subprocess.run(command, timeout=left + GRACE, stdout=subprocess.DEVNULL)
+            error = "it ended without a word"
+        except subprocess.TimeoutExpired:
+            error = f"it did not end within {left + GRACE:.0f} s"
+        with suppress(OSError, ValueError):
+            found = json.loads((folder / "gpu_check.json").read_text())["stages"][name]
+        rows += found.get("rows", [])
+        if "seconds" in found:  # it came to its end
+            error = found.get("error", "")
+        on = any(fault in error for fault in FAULTS) and found.get("rows")
+        if not on or time.perf_counter() - begin > budget:
+            break
+    report.data["stages"][name] = {"rows": rows, **({"error": error} if error else {})}
+    report.data["stages"][name]["seconds"] = round(time.perf_counter() - begin, 1)
+    report.save()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Return 0; 1 if something is wrong; 2 without a card."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--only", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--tiny", action="store_true", help="problems for the test of this script")
+    parser.add_argument("--here", action="store_true", help="run all stages in this process")
+    parser.add_argument("--after", type=int, default=0, help="rows to leave out, with --here")
+    parser.add_argument("--seconds", type=float, help="the budget of a stage, with --here")
     parser.add_argument("--table", type=Path, help="write the tables of a gpu_check.json")
     options = parser.parse_args(arguments)
     if options.table:
@@ -750,18 +801,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"nothing is measured: {first_line(error)}")
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
-    budgets = {name: seconds for name, (_, seconds) in STAGES.items()}
-    report = Report(options.out / "gpu_check.json", budgets)
+    budgets = {name: options.seconds or seconds for name, (_, seconds) in STAGES.items()}
+    report = Report(options.out / "gpu_check.json", budgets, options.after)
     for name in options.only:
-        print(f"{name}: at most {budgets[name]} s", flush=True)
+        print(f"{name}: at most {budgets[name]:.0f} s", flush=True)
+        if not (options.here or options.tiny):
+            in_own_process(name, report, options.out)
+            continue
         with report.stage(name) as stage:
             STAGES[name][0](stage, TINY if options.tiny else Sizes())
     text = as_markdown(report.data)
     report.path.with_suffix(".md").write_text(text, encoding="utf-8")
     rows = [row for stage in report.data["stages"].values() for row in stage["rows"]]
-    wrong = sum(not row.get("right", True) for row in rows)
+    wrong = sum(row.get("failed", not row.get("right", True)) for row in rows)
     failed = [name for name, stage in report.data["stages"].items() if "error" in stage]
-    print(f"{wrong} results are wrong; stages that broke off: {', '.join(failed) or 'none'}")
+    print(f"{wrong} results are wrong or could not be computed")
+    print(f"stages that broke off: {', '.join(failed) or 'none'}")
     print(f"{report.path}, {report.path.with_suffix('.md')}")
     return 1 if wrong or failed else 0
 
