@@ -12,7 +12,7 @@ from minicnn import random
 from minicnn.errors import ArgumentError, DTypeError, ShapeError
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels import cards
-from minicnn_kernels.arrays import at_hand, drawn, is_floating, like, new, on, to_device
+from minicnn_kernels.arrays import at_hand, device_of, drawn, is_floating, like, new, on, to_device
 
 CARDS = (2, 13)  # DLPack's numbers for the memory of a CUDA card, and for managed memory
 
@@ -33,7 +33,7 @@ def tensor(
         ShapeError: rows differ in length.
     """
     if isinstance(data, Tensor):
-        device, data = device or data.device, data.array
+        data = data.array
     elif isinstance(data, (list, tuple)):
         data = [item.cpu().array if isinstance(item, Tensor) else item for item in data]
     on_card = getattr(data, "device", "cpu") != "cpu"
@@ -49,7 +49,7 @@ def tensor(
     )
     if dtype is None and array.dtype == np.float64 and not typed:
         array = array.astype(np.float32)
-    return Tensor(to_device(array, device or "cpu"), requires_grad=requires_grad)
+    return Tensor(to_device(array, device or device_of(array)), requires_grad=requires_grad)
 
 
 def _is_number(dtype: Any) -> bool:

@@ -33,8 +33,8 @@ OURS = {
 
 TYPES = ("float32", "int64", "bool")
 
-TESTED = ("cpu",)
-"""The devices on which the tests run."""
+TESTED = ("cpu", "cuda")
+"""The devices on which the tests run; without a card, on a stand-in for one."""
 
 
 INTRODUCTION = """\
@@ -46,7 +46,7 @@ are `minicnn.NAME`, and methods of `Tensor` where PyTorch has the method.
   table; `float` is float32 and float64, `int` is int64.
 - *order*: how often it can be differentiated, checked against central differences; empty for
   functions without a gradient.
-- *devices*: where the tests run it.
+- *devices*: where the tests run it; without a card, the tests for cards run on a stand-in.
 - *algorithms*: what `minicnn.use_algorithms` can choose from, by kernel.
 
 Arguments, results and refusals are those of PyTorch, but for these differences on purpose:

@@ -188,6 +188,8 @@ def on_card(values, given=()):
     if not isinstance(values, (np.ndarray, np.generic)):
         return values
     values = np.asarray(values)
+    if owner(values).dtype.names:  # NumPy compares rows as structures
+        values = values.copy()
     check_type(values.dtype)
     for array in given:
         if array.values is values:

@@ -25,6 +25,8 @@ class OnCard:
 
     def __getattr__(self, name):
         value = getattr(self.module, name)
+        if value is np.ndarray:
+            return np.ndarray, self.card.cupy.ndarray
         if name not in (ARRAYS if self.module is np else MAKERS):
             return OnCard(self.card, value) if isinstance(value, ModuleType) else value
 

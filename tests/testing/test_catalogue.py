@@ -32,7 +32,7 @@ def test_what_is_known_of_an_operator(listed):
     conv = listed["conv2d"]
     assert conv.formula.startswith("y[n,o,i,j] = ")
     assert conv.order == "2"
-    assert conv.devices == ["cpu"]
+    assert conv.devices == ["cpu", "cuda"]
     assert "conv: " in conv.algorithms[0]
     assert "loops" in conv.algorithms[0]
     assert conv.torch == ["torch.nn.functional.conv2d"]

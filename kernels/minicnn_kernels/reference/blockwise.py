@@ -24,7 +24,7 @@ def in_blocks(formula: Callable[..., Any], *arrays: Any, length: int = BLOCK) ->
     y: Array
     if not all(isinstance(array, np.ndarray) for array in arrays):
         y = formula(*arrays)  # a GPU has no cache to stay in, and small steps would cost it
-        return y.astype(arrays[0].dtype, copy=False) if isinstance(arrays[0], Lazy) else y
+        return y.astype(arrays[0].dtype, copy=False)
     if arrays[0].size >= 2 * length and all(
         x.flags.c_contiguous and x.shape == arrays[0].shape for x in arrays
     ):

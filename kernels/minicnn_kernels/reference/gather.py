@@ -56,6 +56,8 @@ def add_lines_numpy(y: Array, values: Array, chosen: Array, *, dim: int) -> None
 
 def add_at(y: Array, places: Array, values: Array) -> None:
     """Do y[places] += values; all are vectors."""
+    if not values.size:
+        return
     if not at_hand(y) and y.dtype in COMPILED:
         add_lines(y, values, places, dim=0)
     elif at_hand(y) or is_floating(y.dtype):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_a_layer(card, row):
     "row", [row for row in (*LAYERS, *MODELS) if str(row) != NEEDS_LENGTHS], ids=str
 )
 def test_every_row(card, row, dtype):
-    check(card, row, dtype)
+    """Compute formulas step by step in float64, and compiled in float32."""
+    with record_from(2**40) if dtype == np.float64 else nullcontext():
+        check(card, row, dtype)
 
 
 # --- optimisers -----------------------------------------------------------------------------------

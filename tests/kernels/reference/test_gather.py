@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn_kernels import add_along, add_lines, take_along, take_lines
+from minicnn_kernels import add_along, add_at, add_lines, combine_at, take_along, take_lines
 from minicnn_kernels.reference.gather import turns, within
 
 SHAPES = [(4,), (3, 5), (2, 3, 4), (1, 6, 1), (2, 0, 3), (0, 3)]
@@ -86,3 +86,33 @@ def test_turns_name_no_position_twice(rng):
     assert sorted(np.concatenate(parts).tolist()) == list(range(30))
     assert all(len(set(chosen[now])) == len(now) for now in parts)
     assert turns(np.zeros(0, int)) == []
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "int8", "uint8", "bool"])
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_values_are_added_at_places(rng, card, dtype, count):
+    y = rng.integers(0, 2, 5).astype(dtype)
+    places, values = rng.integers(0, 5, count), rng.integers(0, 2, count).astype(dtype)
+    expected = y.copy()
+    for place, value in zip(places, values, strict=True):
+        expected[place] += value
+    there = card.array(y)
+    add_at(there, card.array(places), card.array(values))
+    add_at(y, places, values)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(there.get(), expected)
+
+
+@pytest.mark.parametrize("step", [np.maximum, np.minimum, np.multiply], ids=lambda s: s.__name__)
+@pytest.mark.parametrize("count", [0, 1, 2, 30])
+def test_values_are_combined_at_places(rng, card, step, count):
+    y, places, values = rng.normal(size=7), rng.integers(0, 6, count), rng.normal(size=count)
+    expected, there = y.copy(), card.array(y)
+    for place, value in zip(places, values, strict=True):
+        expected[place] = step(expected[place], value)
+    combine_at(step, y, places, values)
+    places, values = card.array(places), card.array(values)
+    with card.no_copies():
+        combine_at(step, there, places, values)
+    np.testing.assert_allclose(y, expected)
+    np.testing.assert_allclose(there.get(), expected)
