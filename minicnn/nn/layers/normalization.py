@@ -117,7 +117,8 @@ class _BatchNorm(_RunningNorm):
             self.training or self.running_mean is None, momentum, self.eps, add=add, relu=relu,
         )  # fmt: skip
         if counted:
-            self.num_batches_tracked.add_(1)  # on a card without a look at it
+            batches = self.num_batches_tracked
+            batches += 1  # in place, on a card without a look at it
         return y
 
 
