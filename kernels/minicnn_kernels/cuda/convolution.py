@@ -261,14 +261,10 @@ def _of_two_sides(windows: Windows) -> Windows:
 
 
 @cache
-def plan(
-    name: str, sizes: Convolution, math: str, itemsize: int, processors: int, aligned: bool = True
-) -> Plan:
+def plan(name: str, sizes: Convolution, math: str, itemsize: int, processors: int) -> Plan:
     """Plan the pass `name`: "conv", "conv_input" or "conv_weight"."""
     describe = {"conv": sizes.forward, "conv_input": sizes.input, "conv_weight": sizes.weight}
     described = describe[name](16 // itemsize)
-    if not aligned:
-        described.update(a_vectors=False, b_vectors=False, y_vectors=False)
     values = {"conv": sizes.images * prod(sizes.windows.output) * sizes.filters}
     values["conv_input"] = sizes.images * prod(sizes.windows.image) * sizes.channels
     values["conv_weight"] = sizes.filters * (sizes.channels // sizes.groups) * sizes.windows.cells
@@ -330,11 +326,23 @@ def _fill(structure: Any, values: dict[str, Any]) -> None:
 # --- launching ------------------------------------------------------------------------------------
 
 
+def aligned(x: Any) -> Array:
+    """Return the array itself if it is a run from a multiple of 16 bytes on, else a copy."""
+    is_ready = x.flags.c_contiguous and x.data.ptr % 16 == 0
+    found: Array = x if is_ready else x.copy()
+    return found
+
+
+def _images(x: Array) -> Array:
+    return aligned(channels_last(x))
+
+
 def run(
     chosen: Plan, a: Array, b: Array, shape: Dims,
     bias: Array | None = None, add: Array | None = None, relu: bool = False,
 ) -> Array:  # fmt: skip
     """Return y, of a shape whose last dimension has the channels, computed as planned."""
+    bias = None if bias is None else aligned(bias)
     y: Array = np.empty(shape, a.dtype, like=a)
     if not y.size:
         return y
@@ -361,10 +369,9 @@ def _planned(
     windows: Windows,
 ) -> Plan:  # fmt: skip
     sizes = Convolution(images, channels, filters, groups, _of_two_sides(windows))
-    aligned = not (a.data.ptr | b.data.ptr) % 16
     if a.dtype != np.float32:
         math = "bf16_arrays"
-    return plan(name, sizes, math, a.dtype.itemsize, processors(), aligned)
+    return plan(name, sizes, math, a.dtype.itemsize, processors())
 
 
 def conv(
@@ -373,9 +380,9 @@ def conv(
 ) -> Array:  # fmt: skip
     """y[n,o,i,j] = sum_cab x[n, c, i*s + a*d - p, j*s + b*d - p] * w[o,c,a,b] (+ bias, + add)."""
     windows = Windows(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    images, filters = channels_last(x), channels_last(w)
+    images, filters = _images(x), _images(w)
     chosen = _planned("conv", math, images, filters, len(x), x.shape[1], len(w), groups, windows)
-    add = None if add is None else channels_last(add)
+    add = None if add is None else _images(add)
     shape = len(x), *windows.output, len(w)
     return as_channels_first(run(chosen, images, filters, shape, bias, add, relu))
 
@@ -386,7 +393,7 @@ def conv_input(
 ) -> Array:  # fmt: skip
     """dx[n, c, i*s + a*d - p, j*s + b*d - p] += dy[n,o,i,j] * w[o,c,a,b], gathered by pixels."""
     windows = Windows(size, w.shape[2:], stride, padding, dilation)
-    images, filters, channels = channels_last(dy), channels_last(w), w.shape[1] * groups
+    images, filters, channels = _images(dy), _images(w), w.shape[1] * groups
     chosen = _planned(
         "conv_input", math, images, filters, len(dy), channels, len(w), groups, windows
     )
@@ -399,7 +406,7 @@ def conv_weight(
 ) -> Array:  # fmt: skip
     """dw[o,c,a,b] = sum_nij x[n, c, i*s + a*d - p, j*s + b*d - p] * dy[n,o,i,j]."""
     windows = Windows(x.shape[2:], size, stride, padding, dilation)
-    images, gradients = channels_last(x), channels_last(dy)
+    images, gradients = _images(x), _images(dy)
     channels, filters = x.shape[1], dy.shape[1]
     chosen = _planned(
         "conv_weight", math, gradients, images, len(x), channels, filters, groups, windows

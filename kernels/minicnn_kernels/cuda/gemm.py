@@ -25,13 +25,11 @@ class Layout(NamedTuple):
         turned: whether a column's values are neighbours, not a row's.
         pitch: from one row, or column, to the next.
         batch: from one matrix to the next; 0 if there is one for all.
-        aligned: whether the first begins at a multiple of 16 bytes.
     """
 
     turned: bool
     pitch: int
     batch: int
-    aligned: bool
 
     def seen_turned(self) -> Layout:
         """Describe the same memory as that of the matrices' transposes."""
@@ -72,11 +70,15 @@ def _laid_out(x: Array, batch: tuple[int, ...]) -> tuple[Array, Layout]:
 
 
 def _layout(x: Any) -> Layout | None:
-    """Describe how matrices lie in memory, or return None if neither rows nor columns are runs."""
+    """Describe how matrices lie in memory, or return None if neither rows nor columns are runs.
+
+    Nor are there units of 16 bytes if the first begins elsewhere than at a multiple of them.
+    """
+    if x.data.ptr % 16:
+        return None
     size = x.dtype.itemsize
     rows, columns = x.shape[-2:]
     (*outer, down, across) = (stride // size for stride in x.strides)
-    aligned = x.data.ptr % 16 == 0
     batch = 0
     matrices = [(n, stride) for n, stride in zip(x.shape, outer, strict=False) if n > 1]
     if matrices:
@@ -92,7 +94,7 @@ def _layout(x: Any) -> Layout | None:
         turned, lines, pitch = True, columns, across if columns > 1 else rows
     else:
         return None
-    return Layout(turned, pitch, batch, aligned) if lines * pitch < LARGEST else None
+    return Layout(turned, pitch, batch) if lines * pitch < LARGEST else None
 
 
 @cache
@@ -104,7 +106,7 @@ def plan(
     unit = 16 // itemsize
 
     def in_units(x: Layout, run: int) -> bool:
-        return x.aligned and not (x.pitch % unit or x.batch % unit or run % unit)
+        return not (x.pitch % unit or x.batch % unit or run % unit)
 
     name = "conv_weight" if a.turned else "conv" if b.turned else "conv_input"
     of_windows, of_matrix = (b, a) if a.turned else (a, b)

@@ -46,6 +46,7 @@ def conv_bias(
     """
     chosen = conv.choose(x, w, algorithm=algorithm, **settings)
     if "bias" in chosen.extras:
+        b = contiguous(b)
         y: Array = chosen.compute(x, w, bias=b, add=add, relu=relu, **settings)
         return y
     y = chosen.compute(x, w, **settings)

@@ -104,6 +104,30 @@ def test_bias_shortcut_and_relu_are_part_of_it(card, case, relu, algorithm):
     check(y, np.maximum(expected, 0) if relu else expected, EXACT[algorithm])
 
 
+def from_elsewhere(card, values):
+    """Put values on the card, at an address that is no multiple of 16 bytes."""
+    memory = card.array(np.append(np.float32(0), values))
+    return memory[1:].reshape(values.shape)
+
+
+@pytest.mark.parametrize("algorithm", ON_CARDS)
+def test_arrays_may_begin_anywhere(card, algorithm):
+    problem = Problem(*CASES["units of four"])
+    arrays = problem.x, problem.w, problem.b, problem.add
+    x, w, b, add = (from_elsewhere(card, values) for values in arrays)
+    y = conv_bias(x, w, b, add=add, algorithm=algorithm, **problem.settings["conv"])
+    expected = problem.expected("conv") + problem.b.reshape(-1, 1, 1) + problem.add
+    check(y, expected, EXACT[algorithm])
+
+
+@pytest.mark.parametrize("algorithm", ["tf32x3", "few_channels"])
+def test_biases_may_be_every_other_value(card, algorithm):
+    problem = Problem(*CASES["units of four"])
+    x, w, b = map(card.array, (problem.x, problem.w, np.repeat(problem.b, 2)))
+    y = conv_bias(x, w, b[::2], algorithm=algorithm, **problem.settings["conv"])
+    check(y, problem.expected("conv") + problem.b.reshape(-1, 1, 1), EXACT["tf32x3"])
+
+
 @pytest.mark.parametrize("mode", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("capability", [(7, 5), (9, 0)])
 @pytest.mark.parametrize("name", ["conv", "conv_input", "conv_weight"])

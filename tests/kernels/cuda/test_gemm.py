@@ -133,7 +133,7 @@ def test_bfloat16_stays_bfloat16(card):
 
 def test_long_sums_of_few_values_are_split(card):
     plan = gemm.plan(
-        8, 100_000, 8, 1, gemm.Layout(False, 100_000, 0, True), gemm.Layout(False, 8, 0, True),
+        8, 100_000, 8, 1, gemm.Layout(False, 100_000, 0), gemm.Layout(False, 8, 0),
         "tf32x3", 4, 132,
     )  # fmt: skip
     assert plan.parts > 16
