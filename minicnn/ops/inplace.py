@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from minicnn.backprop import is_grad_enabled
-from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
+from minicnn.errors import (
+    ArgumentError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    IndexOutOfRange,
+    ShapeError,
+)
 from minicnn.ops import activation, arithmetic, diagonal, elementwise, scan, scatter
 from minicnn.ops.broadcast import broadcast_to
 from minicnn.ops.diagonal import diagonal_of
@@ -106,9 +113,22 @@ def update(symbol: str, function: Any) -> Callable[[Tensor, Any], Tensor]:
     def method(a: Tensor, b: Any) -> Tensor:
         if _tracked(a, b):
             return _rebound(a, symbol, f"a = a {symbol[0]} b", lambda: out_of_place[symbol](a, b))
-        return change(a, symbol, lambda x: function(x, values_of(b), out=x, casting="same_kind"))
+        values = _beside(symbol, a, values_of(b))
+        return change(a, symbol, lambda x: function(x, values, out=x, casting="same_kind"))
 
     return method
+
+
+def _beside(name: str, a: Tensor, values: Any) -> Any:
+    """Return values that lie where the tensor does; a single one on the CPU is a number to it."""
+    if not hasattr(values, "dtype") or device_of(values) == a.device:
+        return values
+    if device_of(values) == "cpu" and values.ndim == 0:
+        return values[()]
+    raise DeviceError(
+        f"{name}: the tensor is on {a.device}, the values on {device_of(values)}; move one with "
+        f".to(device)"
+    )
 
 
 def in_place(function: Any, symbol: str = "") -> Callable[..., Tensor]:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 import minicnn
-from minicnn.errors import ArgumentError, DTypeError, GradientError, IndexOutOfRange, ShapeError
+from minicnn.errors import (
+    ArgumentError,
+    DeviceError,
+    DTypeError,
+    GradientError,
+    IndexOutOfRange,
+    ShapeError,
+)
 from minicnn.nn import functional as F
 from minicnn.ops import activation, arithmetic, elementwise
 from minicnn.ops.inplace import METHODS, VIEWS
@@ -375,3 +382,17 @@ def test_what_methods_with_an_underscore_refuse():
         plain(1, 2).add_(np.ones((3, 2)))
     assert whole.tolist() == [3, 2]
     assert whole.version == [0]
+
+
+def test_values_of_another_device_are_refused_single_ones_are_numbers(card):
+    on_card, on_cpu = minicnn.ones(2, 3, device="cuda"), minicnn.ones(2, 3)
+    for a, b in ((on_card, on_cpu), (on_cpu, on_card), (on_cpu, on_card.array)):
+        with pytest.raises(DeviceError, match=r"^\*=: the tensor is on c.*; move one with \.to"):
+            a *= b
+    with pytest.raises(DeviceError, match=r"got arrays on \['cuda:0', 'cpu'\]"):
+        on_card.add_(on_cpu)
+    with card.no_copies():
+        on_card += minicnn.tensor(2.0)
+        on_card *= np.float32(3)
+    assert on_card.copy_(on_card * 1).tolist() == [[9.0] * 3] * 2
+    assert on_card.copy_(on_cpu).tolist() == on_cpu.tolist()
