@@ -96,7 +96,11 @@ def _rows(x: Any) -> Any:
 @differentiable
 def affine(x: Array, w: Array, b: Array | None, /) -> Array:
     """y[..,o] = sum_i x[..,i] * w[o,i] + b[o]."""
-    return products.matmul(_rows(x), w.T, b).reshape(*x.shape[:-1], len(w))
+    each = b if b is None or b.ndim == 1 else None  # a bias for each output, part of the product
+    y = products.matmul(_rows(x), w.T, each).reshape(*x.shape[:-1], len(w))
+    if b is not each:
+        y += b
+    return y
 
 
 @affine.gradient(saves="x w")
