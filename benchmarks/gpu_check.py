@@ -298,7 +298,8 @@ def check_operations(stage: Stage, sizes: Sizes) -> None:
     assert spec.loader is not None
     rows_on_card = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rows_on_card)
-    place = SimpleNamespace(array=cards.cupy().asarray, copies=nullcontext)
+    cupy = cards.cupy()
+    place = SimpleNamespace(array=cupy.asarray, cupy=cupy, copies=nullcontext)
     rows = list({(row.op, row.through): row for row in [*CASES, *PLAIN]}.values())
 
     def both(row: Case) -> dict[str, Any]:
