@@ -77,13 +77,13 @@ def cross_entropy(x: Array, labels: Array, *, dim: int) -> Array:
 def mean_cross_entropy(x: Array, labels: Array, count: Array, *, dim: int, ignore: int) -> Array:
     """y = sum of cross_entropy / count, over labels that are not `ignore`; write their count."""
     rows = rows_of(x, dim)
-    y, found = np.empty((), x.dtype, like=x), np.empty(2 * rows.blocks, np.float32, like=x)
+    y, found = np.empty(1, x.dtype, like=x), np.empty(2 * rows.blocks, np.float32, like=x)
     run("sum_cross_entropy", rows, rows.see(x), _int64(labels), found, np.int64(ignore))
     launch(
         FILE, f"finish_mean_{SUFFIX[x.dtype.name]}", (1,), (THREADS,),
         (found, y, count, np.int32(rows.blocks)),
     )  # fmt: skip
-    return y
+    return y.reshape(())
 
 
 def cross_entropy_gradient(

@@ -58,13 +58,16 @@ def test_pooling(card, rng, channels, found):
 
 
 @pytest.mark.parametrize("of_weights", [bfloat16, np.float32])
-@pytest.mark.parametrize(("axes", "weights"), [
-    (BATCH, (1, 8, 1, 1)), (BATCH, (1, 1, 1, 1)), (LAYER, (1, 8, 5, 6)),
-], ids=["batch", "unweighted", "layer"])  # fmt: skip
+@pytest.mark.parametrize(("shape", "axes", "weighted"), [
+    ((4, 8, 5, 6), BATCH, [1]), ((4, 3, 5, 6), BATCH, [1]), ((4, 8, 5, 6), BATCH, []),
+    ((4, 8, 5, 6), LAYER, LAYER), ((4, 3, 5, 6), LAYER, LAYER), ((2, 8, 12, 12), LAYER, LAYER),
+    ((2, 3, 19, 19), LAYER, LAYER),
+], ids=str)  # fmt: skip
 @pytest.mark.parametrize("relu", [False, True])
-def test_normalisation(card, rng, of_weights, axes, weights, relu):
+def test_normalisation(card, rng, of_weights, shape, axes, weighted, relu):
     relu = relu and axes == BATCH
-    x, dy, add = drawn(rng, *[(4, 8, 5, 6)] * 3)
+    x, dy, add = drawn(rng, *[shape] * 3)
+    weights = [n if i in weighted else 1 for i, n in enumerate(shape)]
     gamma, beta = rng.normal(size=(2, *weights)).astype(of_weights)
     moments = [v.get() for v in no_moments(card.array(x), axes)]
     for more in (None, add) if relu else (None,):
@@ -78,7 +81,7 @@ def test_normalisation(card, rng, of_weights, axes, weights, relu):
         compare(card, "normalize", x, gamma, beta, more, *moments, axes=axes, eps=1e-3, relu=relu)
         arrays = dy, x, gamma, again, result, *moments
         compare(card, "normalize_gradients", *arrays, axes=axes, eps=1e-3)
-    if axes == BATCH and weights[1] > 1:
+    if axes == BATCH and weighted:
         mean, var = (v.astype(x.dtype) for v in moments)
         compare(card, "rescale", x, gamma, beta, add, mean, var, eps=1e-3, relu=True)
 
@@ -95,6 +98,8 @@ def test_softmax(card, rng, shape, dim):
     compare(card, "log_total", x, dim=dim)
     compare(card, "cross_entropy", x, labels, dim=dim)
     compare(card, "cross_entropy_gradient", slopes, x, labels, dim=dim)
+    count = np.empty((), np.float32)
+    compare(card, "mean_cross_entropy", x, labels, count, dim=dim, ignore=0)
 
 
 @pytest.mark.parametrize("channels", [3, 8])
