@@ -202,6 +202,11 @@ def compute(op: Op[Any], arrays: list[Any], settings: dict[str, Any]) -> Any:
     except MemoryError as error:
         raise memory.used_up(op.name, arrays, error) from None
     except ValueError as error:
+        if "Array device must be same" in str(error):  # so says CuPy
+            raise DeviceError(
+                f"{op.name}: the arrays lie on another card than the current one; compute inside "
+                f"`with minicnn.cuda.device(...)`: {error}"
+            ) from None
         kind = IndexOutOfRange if isinstance(error, IndexError) else ShapeError
         shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
         raise kind(f"{op.name}: does not take {shapes}: {error}") from None

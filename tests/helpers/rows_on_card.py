@@ -9,6 +9,7 @@ import numpy as np
 
 import minicnn
 from minicnn import Tensor
+from minicnn_kernels.cards import cupy
 
 MAKERS = {
     "arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "tensor",
@@ -26,7 +27,7 @@ class OnCard:
     def __getattr__(self, name):
         value = getattr(self.module, name)
         if value is np.ndarray:
-            return np.ndarray, self.card.cupy.ndarray
+            return np.ndarray, cupy().ndarray
         if name not in (ARRAYS if self.module is np else MAKERS):
             return OnCard(self.card, value) if isinstance(value, ModuleType) else value
 

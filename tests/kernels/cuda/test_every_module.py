@@ -12,6 +12,7 @@ from rows_on_card import moved, results
 
 import minicnn
 from minicnn import Tensor, nn, optim
+from minicnn.errors import DeviceError
 from minicnn.io import load_file, save_file
 from minicnn.testing.cases import LAYERS
 from minicnn.testing.cases.case import repeatable
@@ -267,3 +268,40 @@ def test_a_wrong_gradient_on_a_card_is_found(card):
     x = Tensor(card.array(np.arange(3.0)), requires_grad=True)
     with pytest.raises(minicnn.gradcheck.GradcheckError):
         minicnn.gradcheck.gradcheck(twice, x)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_arrays_of_another_card_are_refused_with_the_way_out(card):
+    card.machine.cards = 2
+    x = minicnn.ones(2, device="cuda:1")
+    with pytest.raises(DeviceError, match=r"mul: .* another card .*cuda\.device"):
+        x * 2
+    with minicnn.cuda.device(1):
+        assert (x * 2).device == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x, y: x + y,
+        lambda x, y: minicnn.where(x > 0, x, y),
+        lambda x, y: minicnn.where(y > 0, x, 0.0),
+        lambda x, y: nn.functional.linear(x, y),
+        lambda x, y: nn.functional.cross_entropy(x, y.long()[:, 0]),
+    ],
+    ids=["operands", "choices", "a condition", "weights", "labels"],
+)
+def test_a_tensor_on_the_cpu_is_refused_beside_one_on_a_card(card, mix):
+    x, y = minicnn.ones(2, 2, device="cuda"), minicnn.ones(2, 2)
+    with record_from(2**40), pytest.raises(DeviceError, match=r"\.to\(device\)"):
+        mix(x, y)
+
+
+def test_a_single_value_on_the_cpu_is_a_number_to_a_card(card):
+    x, two = minicnn.ones(2, device="cuda"), minicnn.tensor(2.0)
+    with record_from(2**40), card.no_copies():
+        y = x * two
+    assert y.device == "cuda:0"
+    assert y.tolist() == [2, 2]
