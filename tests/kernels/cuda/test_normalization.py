@@ -141,6 +141,15 @@ def test_a_large_mean_does_not_swallow_the_variance(card, rng, spread):
     np.testing.assert_allclose(y.get(), (exact - mean) / np.sqrt(var), atol=1e-4)
 
 
+def test_a_large_mean_costs_gradients_no_digits(card, rng):
+    """The mean lies between two floats, half a standard deviation apart."""
+    x, dy, gamma, beta, _ = drawn(rng, (4, 8, 9, 7), (1, 8, 1, 1), LAYOUTS["channels last"])
+    x = (1e4 + 1e-3 * x).astype(np.float32)
+    compare(card, x, dy + 1, gamma, beta, axes=(0, 2, 3), eps=1e-7)
+    gamma, beta = rng.normal(size=(2, 1, 8, 9, 7)).astype(np.float32)
+    compare(card, x, dy + 1, gamma, beta, axes=(1, 2, 3), eps=1e-7)
+
+
 def test_the_gradient_knows_to_the_last_bit_where_the_result_is_0(card, rng):
     """Results that all but cancel: rounded otherwise, many would have another sign."""
     x = laid_out(rng.normal(3, 1e-3, (4, 16, 5, 7)).astype(np.float32), (0, 2, 3, 1))
