@@ -121,7 +121,8 @@ def _value_of(kernel, place, argument):
     """Return what lies at an argument's place, as an array, and its kind."""
     if argument is None:
         return np.uintp(0).reshape(1), "P"
-    if isinstance(argument, np.ndarray) and not (argument.ndim == 0 and argument.dtype.kind == "V"):
+    of_array = isinstance(argument, np.ndarray)
+    if of_array and not (argument.ndim == 0 and argument.dtype.type is np.void):
         return np.array([argument.ctypes.data], np.uintp), "P"
     if isinstance(argument, (np.generic, np.ndarray)):
         kind = argument.dtype.kind
