@@ -76,9 +76,10 @@ def eps(dtype: Any) -> float:
 
 def widened(op: Op[Any], arrays: Sequence[Any]) -> Sequence[Any]:
     """Return what an operation is to compute with: float32 in place of 16-bit numbers."""
-    if op.name in AS_THEY_ARE or not any(map(is_half, arrays)):
-        return arrays
-    return _wide(op, arrays)
+    for array in arrays:  # written out: every call comes by here
+        if hasattr(array, "dtype") and array.dtype.itemsize == 2:
+            return arrays if op.name in AS_THEY_ARE else _wide(op, arrays)
+    return arrays
 
 
 def thunks(op: Op[Any], dy: Any, saved: Sequence[Any], settings: dict[str, Any]) -> Any:

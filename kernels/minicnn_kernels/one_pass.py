@@ -30,20 +30,22 @@ def in_one_pass(formula: F) -> F:
     It may do to arrays what NumPy can; otherwise it depends on nothing but its arguments.
     """
     known: dict[Any, _Results] = {}
-    formula = _in_float32(formula)
+    in_float32 = _in_float32(formula)
 
     @wraps(formula)
     def record(*arrays: Any, **settings: Any) -> Any:
+        if _are_small_on_cpu(arrays):
+            return formula(*arrays, **settings)
         inputs = (*arrays, *settings.values())
         if not _worth_it(arrays, inputs):
-            return formula(*arrays, **settings)
+            return in_float32(*arrays, **settings)
         places = [id(value) for value in inputs]
         key = (*map(_signature, inputs), *map(places.index, places))  # and which are the same
         if key not in known:
             if len(known) >= MOST_KINDS:
                 known.clear()
             known[key] = _Results()
-        return known[key].of(_Call(formula, arrays, settings), inputs)
+        return known[key].of(_Call(in_float32, arrays, settings), inputs)
 
     return record  # type: ignore[return-value]
 
@@ -165,6 +167,16 @@ def _plan_of(lazy: Lazy, inputs: tuple[Any, ...]) -> Any:
         places = [place for place, value in enumerate(inputs) if value is lazy.node.value]
         return _Argument(places[0]) if places else None
     return compiler_for(lazy.node).plan_of(lazy.node, lazy.shape, inputs)
+
+
+def _are_small_on_cpu(arrays: tuple[Any, ...]) -> bool:
+    """Say whether all are NumPy's, and so small that nothing else has to be looked at."""
+    size = 1  # of all of them, multiplied: it bounds what broadcasting makes of them
+    for value in arrays:
+        if type(value) is not np.ndarray:
+            return False
+        size *= value.size
+    return size < least_size(False)
 
 
 def _worth_it(arrays: tuple[Any, ...], inputs: tuple[Any, ...]) -> bool:
