@@ -21,7 +21,6 @@ class Row:
     dynamic: int = 0
     since: int = 75
     uses: tuple[str, ...] = ()
-    spills: int = 0
     doubles: bool = False
 
 

@@ -132,9 +132,9 @@ __device__ void convolve(const float* a, const float* b, float* y, const float* 
         convolve<PASS, ROWS, COLUMNS>(a, b, y, bias, add, parts, relu, problem);                 \
     }
 
-CONVOLVE(conv_simt_128x128, FORWARD, 128, 128, 2)
+CONVOLVE(conv_simt_128x64, FORWARD, 128, 64, 3)
 CONVOLVE(conv_simt_64x64, FORWARD, 64, 64, 6)
-CONVOLVE(conv_input_simt_128x128, INPUT, 128, 128, 2)
+CONVOLVE(conv_input_simt_128x64, INPUT, 128, 64, 3)
 CONVOLVE(conv_input_simt_64x64, INPUT, 64, 64, 6)
-CONVOLVE(conv_weight_simt_128x128, WEIGHT, 128, 128, 2)
+CONVOLVE(conv_weight_simt_128x64, WEIGHT, 128, 64, 3)
 CONVOLVE(conv_weight_simt_64x64, WEIGHT, 64, 64, 6)

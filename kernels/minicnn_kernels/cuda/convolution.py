@@ -93,7 +93,7 @@ def _tile(rows: int, columns: int, warps: int, itemsize: int, rate: float) -> Ti
 
 
 TILES = {
-    "simt": (Tile(128, 128, 256, 8, 0, 90, 2, 600), Tile(64, 64, 64, 8, 0, 70, 6, 600)),
+    "simt": (Tile(128, 64, 128, 8, 0, 85, 3, 600), Tile(64, 64, 64, 8, 0, 70, 6, 600)),
     "tf32x3": (
         *(_tile(128, 128, 8, 4, 180), _tile(128, 64, 4, 4, 170)),
         *(_tile(64, 64, 4, 4, 140), _tile(128, 32, 4, 4, 140)),

@@ -73,7 +73,6 @@ extern "C" __global__ void good(const float4* x, float4* y) { y[threadIdx.x] = x
     ("good", {"dynamic": 228 * 1024}, ["233472 bytes of shared memory, of a card's 232448"]),
     ("good", {"registers": 5}, ["registers, of 5"]),
     ("spills", {}, ["spills", "local memory"]),
-    ("spills", {"spills": 4096}, []),
     ("indexes", {}, ["local memory"]),
     ("doubles", {}, ["float64"]),
     ("doubles", {"doubles": True}, []),
