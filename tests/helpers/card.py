@@ -973,7 +973,10 @@ class RawKernel:
     """A kernel in CUDA C++."""
 
     def __init__(self, code, name, options=(), backend="nvrtc", **others):
-        self.code, self.name, self.max_dynamic_shared_size_bytes = code, name, 48 * 1024
+        self.code, self.name = code, name
+        manifest = importlib.import_module("manifest")
+        static = [row.static for row in manifest.rows_of(name)]
+        self.max_dynamic_shared_size_bytes = 48 * 1024 - max(static, default=0)
 
     def __call__(self, grid, block, args, *, shared_mem=0, stream=None):
         emulation = importlib.import_module("emulation")

@@ -21,7 +21,8 @@ OPTIONS = ("-std=c++17",)
 CUPYS_OPTIONS = ("--device-as-default-execution-space", "-ftz=true")
 """What CuPy adds to them: tiny results, below 1e-38, become 0."""
 
-SHARED_BYTES = 48 * 1024  # of dynamic shared memory, which a kernel has without asking
+SHARED_BYTES = 48 * 1024  # of shared memory, static and dynamic together, without asking
+STATIC_BYTES = 1024  # of them at most are static in kernels that have both kinds
 
 Dims = tuple[int, ...]
 
@@ -78,7 +79,7 @@ def launch(
     if replay.is_refilling():
         return
     function = _function(file, name, cupy().cuda.runtime.getDevice())
-    if shared > SHARED_BYTES and function.max_dynamic_shared_size_bytes < shared:
+    if shared > SHARED_BYTES - STATIC_BYTES:
         function.max_dynamic_shared_size_bytes = shared
     function(grid, block, tuple(map(_passed, arguments)), shared_mem=shared)
 

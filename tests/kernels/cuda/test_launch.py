@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import manifest
 import numpy as np
+import pytest
 
 from minicnn_kernels.cuda import launch
 
@@ -28,3 +30,26 @@ def test_structures_are_passed_without_their_fields(card, monkeypatch):
     assert structure.shape == ()
     assert structure.dtype.fields is None
     assert structure.tobytes() == sizes.tobytes()
+
+
+class Kernel:
+    """A kernel of CuPy's that has some static shared memory."""
+
+    def __init__(self, static):
+        self.max_dynamic_shared_size_bytes = 48 * 1024 - static
+
+    def __call__(self, grid, block, arguments, shared_mem):
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+
+
+@pytest.mark.parametrize("shared", [1000, 47 * 1024, 48 * 1024, 96 * 1024])
+def test_room_is_asked_for_beside_static_memory(shared, card, monkeypatch):
+    """A card refuses the launch if both kinds together are more than 48 KiB."""
+    monkeypatch.setattr(launch, "_function", lambda *_: Kernel(launch.STATIC_BYTES))
+    launch.launch("a.cu", "a", (1,), (1,), (), shared=shared)
+
+
+def test_kernels_with_both_kinds_of_memory_have_little_of_the_static():
+    both = [row for row in manifest.rows() if row.dynamic and row.static]
+    assert both
+    assert max(row.static for row in both) <= launch.STATIC_BYTES
