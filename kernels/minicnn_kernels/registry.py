@@ -2,7 +2,7 @@
 
 >>> from minicnn_kernels import kernels
 >>> sorted(kernels["conv_weight"].algorithms)[:3]
-['depthwise', 'fft', 'grouped_direct']
+['bf16', 'depthwise', 'few_channels']
 """
 
 from __future__ import annotations

@@ -75,5 +75,6 @@ class LARS(Optimizer):
 def trust_ratio(w: Array, dw: Array, group: Group) -> Any:
     """Return trust_coefficient * |w| / (|dw| + weight_decay * |w|), or 1 where w or dw is 0."""
     length, slope = norm_of_all(w, order=2), norm_of_all(dw, order=2)
-    ratio = group["trust_coefficient"] * length / (slope + group["weight_decay"] * length)
-    return np.where((length == 0) | (slope == 0), 1, ratio)[()]
+    is_zero = (length == 0) | (slope == 0)
+    against = np.where(is_zero, 1, slope + group["weight_decay"] * length)
+    return np.where(is_zero, 1, group["trust_coefficient"] * length / against)[()]

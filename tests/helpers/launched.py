@@ -8,15 +8,16 @@ from pathlib import Path
 import emulation
 
 names = set()
-launch = emulation.Module.launch
 
 
-def noting(self, name, *args, **kwargs):
-    names.add(name)
-    return launch(self, name, *args, **kwargs)
+def pytest_configure():
+    launch = emulation.Module.launch
 
+    def noting(self, name, *args, **kwargs):
+        names.add(name)
+        return launch(self, name, *args, **kwargs)
 
-emulation.Module.launch = noting
+    emulation.Module.launch = noting
 
 
 def pytest_sessionfinish():

@@ -7,4 +7,6 @@ from pathlib import Path
 
 from minicnn_kernels.cuda import launch
 
-launch.FOLDER = Path(os.environ["MINICNN_CUDA_SOURCES"])
+
+def pytest_configure():
+    launch.FOLDER = Path(os.environ["MINICNN_CUDA_SOURCES"])
