@@ -137,7 +137,9 @@ def full(
         dtype = np.float32 if isinstance(fill_value, float) else np.asarray(fill_value).dtype
 
     def make(shape: tuple[int, ...]) -> Any:
-        return np.full_like(like(device), fill_value, dtype, shape=shape)
+        filled = np.empty(shape, dtype, like=like(device))
+        filled[...] = fill_value
+        return filled
 
     return Tensor(new(device, _shape("full", size), make), requires_grad)
 

@@ -70,7 +70,11 @@ def as_array(value: Any) -> Array:
 
 def filled(x: Array, number: Any) -> Any:
     """Return a number as the card that holds x takes it without a copy from the host."""
-    return np.full_like(x, number, shape=()) if is_on_card(x) else number
+    if not is_on_card(x):
+        return number
+    value = np.empty((), x.dtype, like=x)
+    value[...] = number
+    return value
 
 
 def contiguous(x: Array) -> Array:

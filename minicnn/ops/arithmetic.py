@@ -19,7 +19,7 @@ from minicnn.ops.indexing import nonzero
 from minicnn.pointwise import pointwise
 from minicnn.tensor import Tensor, values_of
 from minicnn_kernels.arrays import as_array, is_floating
-from minicnn_kernels.pointwise import Lazy
+from minicnn_kernels.pointwise import Lazy, computed
 from minicnn_kernels.reference import elementwise as kernels
 from minicnn_kernels.reference.blockwise import choose
 
@@ -338,8 +338,10 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         raise DTypeError(f"where: condition must be boolean, got {holds.dtype}; compare it first")
     if isinstance(condition, Tensor) and not any(isinstance(x, Tensor) for x in (input, other)):
         dtype = np.float32 if isinstance(input, float) else as_array(input).dtype
-        is_array = hasattr(input, "shape")
-        input = Tensor(input if is_array else np.full_like(holds, input, dtype, shape=()))
+        if not hasattr(input, "shape"):
+            number, input = input, np.empty((), dtype, like=computed(holds))
+            input[...] = number
+        input = Tensor(input)
     return select(input, other, condition=holds.astype(bool, copy=False))
 
 

@@ -57,7 +57,7 @@ def _(dy: Array, y: Array, x: Array, *, where: Any) -> Gradients:
 @differentiable
 def index_sum(values: Array, /, where: Any, shape: Shape) -> Array:
     """y[where] += values, from zeros: a position named twice receives both values."""
-    y = np.zeros_like(values, shape=shape, order="C")
+    y = np.zeros(shape, values.dtype, like=values)
     add_at(y, where, values)
     return y
 

@@ -78,7 +78,10 @@ def _(ddx: Array, y: Array, dy: Array, *, winner: Array, windows: AnyWindows) ->
 
 def winning_pixels(winner: Array, windows: AnyWindows) -> Array:
     """Return where each winning cell lies in the image, counted in reading order."""
-    cells = np.unravel_index(winner, windows.kernel)
+    rest, cells = winner, list[Array]()
+    for size in reversed(windows.kernel):
+        rest, cell = np.divmod(rest, size)
+        cells.insert(0, cell)
     pixels = np.zeros_like(winner, np.int64)
     for side, (n, places) in enumerate(zip(windows.image, windows.places, strict=True)):
         table = np.array(places, np.int64).reshape(windows.output[side], windows.kernel[side])

@@ -14,7 +14,7 @@ from minicnn.ops.indexing import dimension as counted_from_front
 from minicnn.ops.indexing import get_item, there_is
 from minicnn.ops.shape import clone, flatten, flip, integers, transpose, unsqueeze, view_as
 from minicnn.tensor import Tensor, values_of
-from minicnn_kernels.arrays import as_array, to_device
+from minicnn_kernels.arrays import as_array, as_strided, to_device
 
 __all__ = ["fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile"]
 
@@ -187,8 +187,10 @@ def _counts(repeats: Any) -> Array:
 @differentiable
 def sliding(x: Array, /, dim: int, size: int, step: int) -> Array:
     """y[...,i,...,k] = x[...,i * step + k,...]: overlapping windows."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, dim)
-    return np.moveaxis(np.moveaxis(windows, dim, 0)[::step], 0, dim).copy("K")
+    count = (x.shape[dim] - size) // step + 1
+    shape = *x.shape[:dim], count, *x.shape[dim + 1 :], size
+    strides = *x.strides[:dim], step * x.strides[dim], *x.strides[dim + 1 :], x.strides[dim]
+    return as_strided(x, shape, strides).copy("K")
 
 
 @sliding.gradient(saves="")

@@ -117,7 +117,11 @@ def kthvalue(input: Any, k: int, dim: int | None = None, keepdim: bool = False) 
         raise ArgumentError(f"kthvalue: k must be in [1, {size}], got {k}")
     if input.ndim == 0:
         return _taken(input, position, np.zeros((), np.int64, like=values_of(input)))
-    found = np.argpartition(values_of(input), k - 1, position)
+    rows = values_of(input)
+    if at_hand(rows):
+        found = np.argpartition(rows, k - 1, position)
+    else:  # CuPy's argpartition would sort, too, and wait
+        found = np.argsort(rows, position)
     values, indices = _taken(input, position, found[(slice(None),) * position + (slice(k - 1, k),)])
     if keepdim:
         return ValuesAndIndices(values, indices)
@@ -259,8 +263,12 @@ def unique(
     axis = None if dim is None else there_is("unique", dim, input)
     if axis is not None and input.shape[axis] and 0 in input.shape:
         raise ShapeError(f"unique: slices along dimension {dim} of {input.shape} have no values")
+    values = values_of(input)
+    numbers = values.view(np.uint8) if values.dtype == bool else values  # CuPy subtracts them
     found: Any = np.unique(  # type: ignore[call-overload]
-        values_of(input), return_inverse=return_inverse, return_counts=return_counts, axis=axis,
+        numbers, return_inverse=return_inverse, return_counts=return_counts, axis=axis,
         equal_nan=False,
     )  # fmt: skip
-    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+    different, *others = found if isinstance(found, tuple) else (found,)
+    results = Tensor(different.view(values.dtype)), *map(Tensor, others)
+    return results if isinstance(found, tuple) else results[0]

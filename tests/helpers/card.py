@@ -38,6 +38,12 @@ NEEDS_THRUST = {"sort", "argsort", "lexsort", "partition", "argpartition", "msor
 WAITS = {"nonzero", "argwhere", "flatnonzero", "extract", "compress", "bincount", "histogram"}
 WAITS |= {"unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "delete"}
 WAITS |= {"setdiff1d", "intersect1d", "union1d", "isin", "in1d", "trim_zeros", "histogramdd"}
+WAITS |= {"argpartition", "unravel_index"}
+COPIES = {"sliding_window_view"}  # which looks at the sizes of windows on the card
+REDUCES = {"all", "any", "argmax", "argmin", "max", "mean", "min", "prod", "std", "sum", "var"}
+REDUCES |= {"amax", "amin", "cumprod", "cumsum", "nanmax", "nanmean", "nanmin", "nansum"}
+JOINS = {"block", "column_stack", "concatenate", "dstack", "hstack", "stack", "vstack"}
+FEW, SMALL = 8, 2**21  # more than so many arrays of less than so many bytes are joined by a table
 TAKES_HOST_ARRAYS = {"take", "put", "repeat", "choose", "searchsorted", "take_along_axis"}
 OF_THE_CARD = (
     "minicnn_kernels.cuda",
@@ -357,6 +363,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         if method in ("at", "reduceat") and any(map(is_host_array, inputs[1:2])):
             machine.note("copy", f"{name}.{method} with a NumPy index")
             inputs = inputs[0], asarray(inputs[1]), *inputs[2:]
+        if method in ("reduce", "accumulate"):
+            refuse_axis(name, inputs[0], kwargs.get("axis", 0))
         if name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
             inputs = tuple(x.item() if is_host_array(x) and x.ndim == 0 else x for x in inputs)
         for value in inputs:
@@ -403,6 +411,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         def method(*args, **kwargs):
             refuse_arguments(name, names, args, kwargs)
             note_needs(name, "")
+            if name in REDUCES:
+                refuse_axis(name, self, kwargs.get("axis", args[0] if args else None))
             args = host_arguments(name, args)
             if name in ("astype", "view") and (args or "dtype" in kwargs):
                 check_type(args[0] if args else kwargs["dtype"])
@@ -536,8 +546,24 @@ def index(key):
     return tuple(new) if isinstance(key, tuple) else new[0]
 
 
+def refuse_axis(name, array, axis):
+    """Raise what CuPy raises for a dimension of a single value; NumPy takes the dimension 0."""
+    if isinstance(array, ndarray) and array.ndim == 0 and isinstance(axis, (int, np.integer)):
+        raise np.exceptions.AxisError(f"{name}: axis {axis} is out of bounds for 0 dimensions")
+
+
+def note_table(name, arrays):
+    """Note the addresses of many small arrays, which CuPy copies to the card to join them."""
+    arrays = list(arrays) if isinstance(arrays, (list, tuple)) else []
+    many = name in JOINS and len(arrays) > FEW and len({array.dtype for array in arrays}) == 1
+    if many and sum(array.nbytes for array in arrays) < SMALL * len(arrays):
+        machine.note("copy", f"{name} of more than {FEW} arrays")
+
+
 def note_needs(name, module):
     """Note the libraries that a function calls."""
+    if name in COPIES:
+        machine.note("copy", name)
     if name in WAITS:
         machine.note("wait", name)
     if name in NEEDS_THRUST:
@@ -594,8 +620,8 @@ def empty(shape, dtype=float, order="C"):
 
 
 def empty_like(prototype, dtype=None, order="K", subok=None, shape=None):
-    """Make an array of NaN."""
-    values = np.empty_like(raw(prototype), dtype, order, shape=shape)
+    """Make an array of NaN; CuPy takes the shape () for none."""
+    values = np.empty_like(raw(prototype), dtype, order, shape=shape or None)
     check_type(values.dtype)
     poison(values)
     return on_card(values)
@@ -641,6 +667,13 @@ def plain_function(module, name):
     def call(*args, **kwargs):
         refuse_arguments(name, names, args, kwargs)
         note_needs(name, module)
+        note_table(name, args[0] if args else ())
+        if name in REDUCES:
+            refuse_axis(name, args[0], kwargs.get("axis", args[1] if len(args) > 1 else None))
+        if name in ("full_like", "ones_like", "zeros_like") and kwargs.get("shape") == ():
+            del kwargs["shape"]  # CuPy takes it for none
+        if name == "unique" and kwargs.get("axis") is not None and args[0].dtype == bool:
+            raise TypeError("cupy boolean subtract, the `-` operator, is deprecated")
         args = host_arguments(name, args)
         for value in (*args, *kwargs.values()):
             if isinstance(value, np.ndarray):

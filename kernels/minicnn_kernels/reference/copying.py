@@ -89,7 +89,14 @@ def concatenated(arrays: Sequence[Array], dim: int) -> Array:
 
 
 def _concatenated_on_card(arrays: Sequence[Array], dim: int) -> Array:
-    """See all arrays in the memory order of the first, in which CuPy makes a result."""
+    """See all arrays in the memory order of the first, in which CuPy makes a result.
+
+    More than eight at once it joins by a table of their addresses, which the host would copy.
+    """
+    if len(arrays) > 8:
+        groups = range(0, len(arrays), 8)
+        arrays = [_concatenated_on_card(arrays[i : i + 8], dim) for i in groups]
+        return _concatenated_on_card(arrays, dim)
     order = sorted(range(arrays[0].ndim), key=lambda i: -abs(arrays[0].strides[i]))
     if arrays[0].flags.c_contiguous or len({array.ndim for array in arrays}) > 1:
         return np.concatenate(arrays, dim)

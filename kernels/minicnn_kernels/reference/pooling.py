@@ -188,8 +188,11 @@ def median_by_sorting(x: Array, *, windows: Windows) -> Array:
     """
     highest = np.inf if is_floating(x.dtype) else np.iinfo(x.dtype).max
     padded = pad_image(x, windows, highest)
-    cells = np.stack([padded[:, :, *place] for _, place in windows.taps()])
-    count = np.stack(_inside(x, windows)).sum(axis=0)
+    seen = [padded[:, :, *place] for _, place in windows.taps()]
+    cells = np.empty_like(x, shape=(len(seen), *seen[0].shape))
+    for cell, values in zip(cells, seen, strict=True):
+        cell[...] = values
+    count: Any = sum(inside.astype(np.int64) for inside in _inside(x, windows))
     order = cells.argsort(axis=0, kind="stable")
     middle = np.broadcast_to((count - 1).clip(0) // 2, cells.shape[1:])
     if is_floating(x.dtype):

@@ -78,7 +78,7 @@ def softmax_by_numpy(x: Array, scale: Any = None, *, dim: int) -> Array:
     """y[i] = e^x[i] / sum_j e^x[j], times scale; x less its maximum, so that nothing overflows."""
     y = _shifted(x, dim)
     np.exp(y, out=y)
-    total = y.sum(axis=dim, keepdims=True)
+    total = _sums(y, dim)
     y *= 1 / total if scale is None else scale / total
     return y
 
@@ -86,7 +86,7 @@ def softmax_by_numpy(x: Array, scale: Any = None, *, dim: int) -> Array:
 @softmax_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
 def softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
     """dx[i] = y[i] * (dy[i] - sum_j dy[j] * y[j])."""
-    dx: Array = y * (dy - (dy * y).sum(axis=dim, keepdims=True))
+    dx: Array = y * (dy - _sums(dy * y, dim))
     return dx
 
 
@@ -94,14 +94,14 @@ def softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
 def log_softmax_by_numpy(x: Array, *, dim: int) -> Array:
     """y[i] = x[i] - ln sum_j e^x[j], shifted by the maximum so that nothing overflows."""
     y = _shifted(x, dim)
-    y -= np.log(np.exp(y).sum(axis=dim, keepdims=True))
+    y -= np.log(_sums(np.exp(y), dim))
     return y
 
 
 @log_softmax_gradient.algorithm("numpy", devices=BOTH, cost=_cost)
 def log_softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
     """dx[i] = dy[i] - e^y[i] * sum_j dy[j]."""
-    dx: Array = dy - np.exp(y) * dy.sum(axis=dim, keepdims=True)
+    dx: Array = dy - np.exp(y) * _sums(dy, dim)
     return dx
 
 
@@ -109,7 +109,7 @@ def log_softmax_gradient_by_numpy(dy: Array, y: Array, *, dim: int) -> Array:
 def log_total_by_numpy(x: Array, *, dim: int) -> tuple[Array, Array]:
     """Return top = max_i x[i] and ln sum_i e^(x[i] - top); both keep the dimension, of size 1."""
     top = maximum(x, dim)
-    return top, np.log(np.exp(x - top).sum(axis=dim, keepdims=True))
+    return top, np.log(_sums(np.exp(x - top), dim))
 
 
 @cross_entropy.algorithm("numpy", devices=BOTH, cost=_cost)
@@ -167,9 +167,15 @@ def places(labels: Array, dim: int) -> tuple[Array, ...]:
 def maximum(x: Array, axes: int | tuple[int, ...]) -> Array:
     """top = max_i x[i] over dimensions that stay there with size 1; -inf where there is nothing."""
     if x.size:
-        return as_array(np.max(x, axis=axes, keepdims=True))
+        return as_array(np.max(x, axis=axes if x.ndim else None, keepdims=True))
     sum_of_none = np.sum(x, axis=axes, keepdims=True)
     return np.full_like(sum_of_none, -np.inf)
+
+
+def _sums(x: Array, dim: int) -> Array:
+    """Sum along a dimension that stays there; a single value has none, though NumPy takes 0."""
+    total: Array = x.sum(axis=dim if x.ndim else None, keepdims=True)
+    return total
 
 
 def _shifted(x: Array, dim: int) -> Array:

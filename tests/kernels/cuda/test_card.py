@@ -42,6 +42,10 @@ def test_numpy_functions_give_arrays_on_the_card(card, x):
         "np.nonzero(x)",
         "np.asarray([1, 2], like=x)",
         "np.take(x, [0, 1])",
+        "np.argpartition(x, 1)",
+        "np.unravel_index(x.astype(int), (3, 3))",
+        "np.lib.stride_tricks.sliding_window_view(x, 2, 1)",
+        "np.stack([x] * 9)",
         "x.get()",
         "repr(x)",
     ],
@@ -58,6 +62,10 @@ def test_copies_are_seen(card, x, copy):
     [
         ("np.asarray(x)", TypeError),
         ("np.array(x)", TypeError),
+        ("x[0, 0].sum(axis=0)", ValueError),
+        ("np.max(x[0, 0], 0)", ValueError),
+        ("np.add.reduce(x[0, 0])", ValueError),
+        ("np.unique(x > 1, axis=0)", TypeError),
         ("x + np.zeros(3, np.float32)", TypeError),
         ("np.zeros(3, np.float32) + x", TypeError),
         ("np.where(x > 0, np.zeros(3), x)", TypeError),
@@ -88,6 +96,11 @@ def test_copies_are_seen(card, x, copy):
 def test_what_cupy_refuses_is_refused(x, call, error):
     with pytest.raises(error):
         eval(call)
+
+
+def test_no_shape_is_taken_for_none(x):
+    assert np.full_like(x, 1, shape=()).shape == np.empty_like(x, shape=()).shape == (2, 3)
+    assert np.zeros((), like=x).shape == ()
 
 
 def test_new_memory_is_poisoned(x):
