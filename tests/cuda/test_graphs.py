@@ -276,7 +276,7 @@ REFUSED = {
     reads: r"it reads a value on the card \(item, print, if\)",
     copies: r"an array of shape \(3,\) is copied to a card",
     copies_by_itself: "it copies values from the CPU to the card",
-    multiplies: "NotImplementedError: calling cublas API during stream capture",
+    multiplies: "NotImplementedError: calling cuBLAS API during stream capture",
     counts: "it returns a int; return tensors on the card",
     leaves_the_card: "it returns a tensor on the CPU",
     adds_to_gradients: r"it adds to a gradient of shape \(3,\) that was there before; call zero",

@@ -53,9 +53,12 @@ OF_THE_CARD = (
 )
 
 TYPES_OF_AT = (  # of add, and of the others
-    {"int32", "float16", "float32", "float64", "uint32", "uint64"},
-    {"int32", "float32", "float64", "uint32", "uint64"},
+    {"int32", "int64", "float16", "float32", "float64", "uint32", "uint64"},
+    {"int32", "int64", "float32", "float64", "uint32", "uint64"},
 )
+WIDER = {"std": np.float64, "var": np.float64}
+WIDER |= dict.fromkeys(("around", "divmod", "round", "tril", "triu", "where"), np.float32)
+"""Functions without code for bfloat16, and the type in which they compute."""
 GIVES_ARRAY = {"allclose", "array_equal", "array_equiv", "count_nonzero"}  # NumPy's give numbers
 
 
@@ -118,14 +121,20 @@ class Machine:
         if kind in ("copy", "wait") and self.refusing and not brings_numbers():
             raise HostCopyError(f"{name}: a {kind} between host and card")
         capturing = self.stream is not None and self.stream.work is not None
-        if capturing and kind in ("copy", "wait", "thrust"):
+        if capturing and kind == "copy":
+            way = "D2H" if name == "get" else "H2D"
+            raise RuntimeError(f"the current stream is capturing, so {way} transfers are disallowed")
+        if capturing and kind in ("wait", "thrust"):
             self.stream.invalid = True
             raise CUDARuntimeError(
                 "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is "
                 f"capturing ({name})"
             )
         if capturing and kind in ("cublas", "curand"):
-            raise NotImplementedError(f"calling {kind} API during stream capture ({name})")
+            library = {"cublas": "cuBLAS", "curand": "cuRAND"}[kind]
+            raise NotImplementedError(
+                f"calling {library} API during stream capture is currently unsupported"
+            )
 
 
 def brings_numbers():
@@ -232,6 +241,14 @@ def poison(values):
         values.fill(True if values.dtype == bool else np.frombuffer(b"\x7f" * 8, values.dtype)[0])
 
 
+def widened(values, dtype):
+    """Return arrays of bfloat16 in a type that a function has code for."""
+    if isinstance(values, (list, tuple)):
+        return type(values)(widened(value, dtype) for value in values)
+    is_short = isinstance(values, (np.ndarray, np.generic)) and values.dtype.name == "bfloat16"
+    return values.astype(dtype) if is_short else values
+
+
 def run(name, function, *args, in_place=False, **kwargs):
     """Call NumPy's function on the card's memory; or note the call, if it is being captured.
 
@@ -248,12 +265,17 @@ def run(name, function, *args, in_place=False, **kwargs):
                 f"{array.device.id} while current = {machine.current}"
             )
     args, kwargs = raw(args), {k: raw(v) for k, v in kwargs.items()}
+    if name in WIDER:
+        args = widened(args, WIDER[name])
 
     def compute():
         with np.errstate(all="ignore"):  # no card warns
             result = function(*args, **kwargs)
         if name == "diagonal":
             result.flags.writeable = True  # as CuPy's
+        view = name == "index" and owner(np.asarray(result)) is owner(args[0])
+        if name in JOINS or (name == "index" and not view):
+            return np.asarray(result, order="C")  # NumPy's follow the memory of what is given
         return np.asarray(result) if name in GIVES_ARRAY else result
 
     if machine.stream is None or machine.stream.work is None:
@@ -483,6 +505,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __deepcopy__(self, memo):
         return self.copy("K")
 
+    def __pow__(self, other):
+        short = self.dtype.name == "bfloat16" and isinstance(other, float)
+        return np.power(self.astype(np.float64) if short else self, other)
+
     def __len__(self):
         return len(self.values)
 
@@ -672,6 +698,8 @@ def plain_function(module, name):
             refuse_axis(name, args[0], kwargs.get("axis", args[1] if len(args) > 1 else None))
         if name in ("full_like", "ones_like", "zeros_like") and kwargs.get("shape") == ():
             del kwargs["shape"]  # CuPy takes it for none
+        if name == "clip" and any(a is None for a in args) and args[0].dtype.name in ("bool", "bfloat16"):
+            raise TypeError(f"Wrong type ({args[0].dtype}) of arguments for cupy_clip")
         if name == "unique" and kwargs.get("axis") is not None and args[0].dtype == bool:
             raise TypeError("cupy boolean subtract, the `-` operator, is deprecated")
         args = host_arguments(name, args)
