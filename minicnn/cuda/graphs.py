@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -173,7 +172,6 @@ class _Graph:
         self.captures += 1
         if self.captures > MOST_CAPTURES:
             raise NotCapturable("the formulas of its optimiser change again and again")
-        _refuse_copies_to_the_card()
         state = random.default.get_state()
         with self._aside(), replay.recorded() as recording:
             try:
@@ -238,27 +236,12 @@ def _check_results(results: Any) -> None:
         raise NotCapturable(f"it returns a {type(results).__name__}; return tensors on the card")
 
 
-@cache
-def _refuse_copies_to_the_card() -> None:
-    """Let CuPy raise NotCapturable for a copy to the card inside a captured step.
-
-    CUDA would capture it, and read the same place of the CPU's memory in each replay, whatever is
-    there by then.  All such copies of CuPy's ask for pinned memory first.
-    """
-    cupy = cards.cupy()
-    pool = cupy.get_default_pinned_memory_pool()
-
-    def allocate(size: int) -> Any:
-        replay.refuse("it copies values from the CPU to the card")
-        return pool.malloc(size)
-
-    cupy.cuda.set_pinned_memory_allocator(allocate)
-
-
 def _reason(error: Exception) -> str:
     """Say what cannot be captured, and in which line of the step."""
     text = str(error) if isinstance(error, NotCapturable) else f"{type(error).__name__}: {error}"
-    if "apturing" in text and "copies" not in text:
+    if "H2D" in text:
+        text = f"it copies values from the CPU to the card: {text}"
+    elif "apturing" in text:
         text = f"it reads a value on the card (item, print, if): {text}"
     return f"{text}{_place(error.__traceback__)}"
 

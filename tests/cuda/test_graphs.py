@@ -275,7 +275,7 @@ def adds_to_gradients(model, x, t):
 REFUSED = {
     reads: r"it reads a value on the card \(item, print, if\)",
     copies: r"an array of shape \(3,\) is copied to a card",
-    copies_by_itself: "it copies values from the CPU to the card",
+    copies_by_itself: "it copies values from the CPU to the card: RuntimeError",
     multiplies: "NotImplementedError: calling cuBLAS API during stream capture",
     counts: "it returns a int; return tensors on the card",
     leaves_the_card: "it returns a tensor on the CPU",

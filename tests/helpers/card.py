@@ -33,18 +33,28 @@ NAMES = json.loads(Path(__file__).with_name("cupy_names.json").read_text())
 BLOCK = 512  # bytes: the pool's sizes are multiples of it
 
 NEEDS_CUBLAS = {"matmul", "dot", "vdot", "inner", "outer", "einsum", "tensordot", "kron"}
+NEEDS_CUBLAS |= {"asfortranarray", "cov", "corrcoef"}
 NEEDS_NO_CUBLAS = {"norm", "cross", "matrix_transpose", "diagonal", "trace"}  # of linalg
 NEEDS_THRUST = {"sort", "argsort", "lexsort", "partition", "argpartition", "msort", "median"}
 WAITS = {"nonzero", "argwhere", "flatnonzero", "extract", "compress", "bincount", "histogram"}
 WAITS |= {"unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "delete"}
 WAITS |= {"setdiff1d", "intersect1d", "union1d", "isin", "in1d", "trim_zeros", "histogramdd"}
-WAITS |= {"argpartition", "unravel_index"}
+WAITS |= {"argpartition", "unravel_index", "tril_indices", "triu_indices", "average"}
 COPIES = {"sliding_window_view"}  # which looks at the sizes of windows on the card
 REDUCES = {"all", "any", "argmax", "argmin", "max", "mean", "min", "prod", "std", "sum", "var"}
 REDUCES |= {"amax", "amin", "cumprod", "cumsum", "nanmax", "nanmean", "nanmin", "nansum"}
 JOINS = {"block", "column_stack", "concatenate", "dstack", "hstack", "stack", "vstack"}
 FEW, SMALL = 8, 2**21  # more than so many arrays of less than so many bytes are joined by a table
-TAKES_HOST_ARRAYS = {"take", "put", "repeat", "choose", "searchsorted", "take_along_axis"}
+TAKES_HOST_ARRAYS = {
+    "percentile",
+    "quantile",
+    "take",
+    "put",
+    "repeat",
+    "choose",
+    "searchsorted",
+    "take_along_axis",
+}
 OF_THE_CARD = (
     "minicnn_kernels.cuda",
     "minicnn_kernels.cards",
@@ -102,7 +112,6 @@ class Machine:
         MemoryPool.session += 1
         self.pool, self.pinned_pool = MemoryPool(), PinnedMemoryPool()
         self.allocators = [self.pool.malloc]
-        self.pinned_allocator = lambda size: None
 
     def check(self):
         """Raise what every call raises on a machine without driver or card."""
@@ -123,7 +132,9 @@ class Machine:
         capturing = self.stream is not None and self.stream.work is not None
         if capturing and kind == "copy":
             way = "D2H" if name == "get" else "H2D"
-            raise RuntimeError(f"the current stream is capturing, so {way} transfers are disallowed")
+            raise RuntimeError(
+                f"the current stream is capturing, so {way} transfers are disallowed"
+            )
         if capturing and kind in ("wait", "thrust"):
             self.stream.invalid = True
             raise CUDARuntimeError(
@@ -618,7 +629,6 @@ def array(values, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blo
         return run("array", np.array, list(values), dtype)
     values = np.array(values, dtype, order=order or "K")
     check_type(values.dtype)
-    machine.pinned_allocator(values.nbytes)
     machine.note("copy", "array")
     return on_card(np.array(values, order=order or "K", ndmin=ndmin))
 
@@ -698,7 +708,11 @@ def plain_function(module, name):
             refuse_axis(name, args[0], kwargs.get("axis", args[1] if len(args) > 1 else None))
         if name in ("full_like", "ones_like", "zeros_like") and kwargs.get("shape") == ():
             del kwargs["shape"]  # CuPy takes it for none
-        if name == "clip" and any(a is None for a in args) and args[0].dtype.name in ("bool", "bfloat16"):
+        if (
+            name == "clip"
+            and any(a is None for a in args)
+            and args[0].dtype.name in ("bool", "bfloat16")
+        ):
             raise TypeError(f"Wrong type ({args[0].dtype}) of arguments for cupy_clip")
         if name == "unique" and kwargs.get("axis") is not None and args[0].dtype == bool:
             raise TypeError("cupy boolean subtract, the `-` operator, is deprecated")
@@ -912,11 +926,6 @@ class MemoryHook:
 machine = Machine()
 
 
-def set_pinned_memory_allocator(allocator=None):
-    """Ask this for the memory from which copies to the card are made."""
-    machine.pinned_allocator = allocator or (lambda size: None)
-
-
 def set_allocator(allocator=None):
     """Take memory from another pool."""
     machine.allocators[-1] = allocator or machine.pool.malloc
@@ -1118,7 +1127,6 @@ def modules():
         get_current_stream=lambda: machine.stream or Stream(null=True),
         get_elapsed_time=lambda start, end: 1.0,
         set_allocator=set_allocator,
-        set_pinned_memory_allocator=set_pinned_memory_allocator,
         get_allocator=lambda: machine.allocators[-1],
         using_allocator=using_allocator,
         get_device_id=asked(lambda: machine.current),

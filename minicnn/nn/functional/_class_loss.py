@@ -227,7 +227,8 @@ def _labels(
     used, inside = labels != ignore_index, (labels >= 0) & (labels < classes)
     positions = np.where(used & inside, labels, 0)
     weights = np.ones_like(labels, input.dtype) if by_class is None else by_class[positions]
-    return Labels(positions, used, np.where(used, np.where(inside, weights, np.nan), 0))
+    weights = np.where(used, np.where(inside, weights, np.nan), 0)
+    return Labels(positions, used, weights.astype(input.dtype, copy=False))  # bfloat16 is widened
 
 
 def _class_weights(op: str, weight: Any, input: Any, dim: int) -> Array | None:

@@ -375,3 +375,12 @@ def test_a_mean_on_a_card_has_the_type_of_the_input(card, labels):
         found.append([y.detach().cpu().array, x.grad.cpu().array])
     for expected, value in zip(*found, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_weighted_losses_on_a_card_stay_bfloat16(card):
+    x = minicnn.tensor(np.float32(LOGITS)).to("cuda").bfloat16().requires_grad_()
+    labels = minicnn.tensor([2, -100, 1, 0], device="cuda")
+    with record_from(2**40):
+        y = cross_entropy(x, labels, reduction="none")
+        y.sum().backward()
+    assert y.dtype == x.grad.dtype == "bfloat16"
