@@ -180,14 +180,15 @@ __device__ void few_channels_weight(const T* x, const T* dy, float* parts, const
     }
 
     __syncthreads();
-    float* sums = gradient;  // (shares, terms, ALL)
+    const int PITCH = ALL + 1;  // so that the same filter of many terms lies in different banks
+    float* sums = gradient;     // (shares, terms, PITCH)
     int count = TERMS * s.lanes;
 #pragma unroll
     for (int q = 0; q < TERMS; q++) {
 #pragma unroll
         for (int f = 0; f < FILTERS; f++) {
             int o = (f / 4 * GROUPS + group) * 4 + f % 4;
-            sums[(share * count + lane + q * s.lanes) * ALL + o] = sum[q][f];
+            sums[(share * count + lane + q * s.lanes) * PITCH + o] = sum[q][f];
         }
     }
     __syncthreads();
@@ -196,7 +197,7 @@ __device__ void few_channels_weight(const T* x, const T* dy, float* parts, const
         if (begin_term + k >= end_term || first + o >= s.filters) continue;
         float total = 0;
 #pragma unroll 1
-        for (int t = 0; t < shares; t++) total += sums[(t * count + k) * ALL + o];
+        for (int t = 0; t < shares; t++) total += sums[(t * count + k) * PITCH + o];
         long long filter = (long long)blockIdx.x * s.filters + first + o;
         parts[filter * all_terms + begin_term + k] = total;
     }

@@ -124,7 +124,7 @@ def plan_weight(problem: Problem) -> Plan:
     columns = -(-width // runs)
     across = -(-filters // together)
     parts = min(problem.images * height * runs, -(-BLOCKS // (across * layers)))
-    sums = THREADS // groups * TERMS * together * 4
+    sums = THREADS // groups * TERMS * (together + 1) * 4
     return Plan(
         f"few_channels_weight_{problem.type}_{together}",
         (parts, across, layers),

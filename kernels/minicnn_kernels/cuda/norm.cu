@@ -25,9 +25,9 @@ __device__ T joined_by_block(T value, T order) {
     for (int half = THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half)
-            values[threadIdx.x] = joined(values[threadIdx.x], values[threadIdx.x + half], order);
+            values[threadIdx.x] = value = joined(value, values[threadIdx.x + half], order);
     }
-    return values[0];
+    return value;
 }
 
 // parts[block] = joined |x|^order over a chunk of one array; the table is that of pointwise.py.
