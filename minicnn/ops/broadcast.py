@@ -11,6 +11,7 @@ import minicnn_kernels as kernels
 from minicnn.differentiable import Array, Gradients, differentiable
 from minicnn.errors import ShapeError
 from minicnn_kernels.arrays import is_floating
+from minicnn_kernels.pointwise import computed
 
 __all__ = ["broadcast_shapes", "broadcast_tensors", "broadcast_to"]
 
@@ -37,7 +38,7 @@ def sum_to(x: Array, /, shape: Shape) -> Array:
     stretched = [i + added for i, n in enumerate(shape) if n == 1 and x.shape[i + added] != 1]
     if added == 0 and len(stretched) == 1 and 1 < x.shape[stretched[0]] <= 4:
         return reduce(np.add, np.moveaxis(x, stretched[0], 0)).reshape(shape)
-    axes = (*range(added), *stretched)
+    axes, x = (*range(added), *stretched), computed(x)
     if is_floating(x.dtype) and x.size >= MANY:
         return kernels.total(x, axes=axes).reshape(shape)
     return x.sum(axis=axes).reshape(shape)

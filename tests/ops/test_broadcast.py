@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import broadcastable_shapes
 from refusals import refused
 
+import minicnn
 from minicnn.errors import ShapeError
 from minicnn.ops.broadcast import broadcast_to, sum_to, unbroadcast
 from minicnn.tensor import Tensor
@@ -74,3 +75,12 @@ REFUSALS = [
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
 def test_refused_as_by_torch(refusal, torch):
     refusal.check(torch)
+
+
+def test_a_recorded_gradient_of_many_values_is_added_up():
+    a, b = minicnn.ones(300, 400, requires_grad=True), minicnn.ones(400, requires_grad=True)
+    (minicnn.tanh(a) + b).sum().backward()
+    np.testing.assert_array_equal(b.grad.numpy(), np.full(400, 300, np.float32))
+    c = minicnn.ones(1, requires_grad=True)
+    (a.detach() * c).sum().backward()
+    assert c.grad.item() == 120_000

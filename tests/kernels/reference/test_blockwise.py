@@ -61,10 +61,18 @@ def test_a_single_value_and_two_operands():
 
 def test_what_is_no_numpy_array_is_computed_in_one_piece():
     class OfAnotherLibrary:
-        def __mul__(self, factor):
-            return ("product", factor)
+        dtype = np.dtype("f4")
+        factors = ()
 
-    assert in_blocks(double, OfAnotherLibrary()) == ("product", 2)
+        def __mul__(self, factor):
+            self.factors += (factor,)
+            return self
+
+        def astype(self, dtype, copy):
+            assert (dtype, copy) == (self.dtype, False)
+            return self
+
+    assert in_blocks(double, OfAnotherLibrary()).factors == (2,)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
