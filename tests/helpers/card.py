@@ -285,7 +285,7 @@ def run(name, function, *args, in_place=False, **kwargs):
         if name == "diagonal":
             result.flags.writeable = True  # as CuPy's
         view = name == "index" and owner(np.asarray(result)) is owner(args[0])
-        if name in JOINS or (name == "index" and not view):
+        if name in JOINS | REDUCES | {"clip"} or (name == "index" and not view):
             return np.asarray(result, order="C")  # NumPy's follow the memory of what is given
         return np.asarray(result) if name in GIVES_ARRAY else result
 
@@ -629,6 +629,8 @@ def array(values, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blo
         return run("array", np.array, list(values), dtype)
     values = np.array(values, dtype, order=order or "K")
     check_type(values.dtype)
+    if not values.flags.forc:
+        values = values.copy()  # CuPy keeps the order of columns, and no other
     machine.note("copy", "array")
     return on_card(np.array(values, order=order or "K", ndmin=ndmin))
 

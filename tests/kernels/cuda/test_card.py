@@ -114,6 +114,22 @@ def test_ufuncs_give_rows_and_copies_keep_the_layout(x):
     assert np.zeros_like(x.T).flags.f_contiguous
 
 
+def test_results_lie_in_the_order_of_their_axes(card):
+    x = card.array(np.ones((2, 3, 4, 5), np.float32)).transpose(0, 3, 1, 2)
+    rows = card.array(np.array([1, 0]))
+    for y in (x.max(axis=1), np.clip(x, 0, 1), np.concatenate([x, x]), x[:, rows]):
+        assert y.flags.c_contiguous
+    assert card.array(x.get()).flags.c_contiguous
+    assert not x.copy("K").flags.c_contiguous
+
+
+def test_bfloat16_is_widened_where_cupy_has_no_code_for_it(card, x):
+    short = x.astype(pytest.importorskip("ml_dtypes").bfloat16)
+    assert np.where(x > 1, short, 0).dtype == np.float32
+    assert short.var().dtype == (short**0.5).dtype == np.float64
+    assert (short * short).dtype == np.maximum(short, 0).dtype == short.dtype
+
+
 def test_captured_work_is_done_when_the_graph_is_launched(card, x):
     total = np.zeros(3, np.float32, like=x)
     stream = card.cupy.cuda.Stream(non_blocking=True)
