@@ -339,7 +339,7 @@ class Pointer:
 
     def __init__(self, values, device):
         self.ptr, self.device = values.__array_interface__["data"][0], device
-        self.mem = owner(values)
+        self.mem, self.device_id = owner(values), device.id
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -1059,6 +1059,8 @@ class RawKernel:
             known = isinstance(value, (ndarray, np.generic, int, float))
             if value is not None and not known and not by_value:  # None is the address 0
                 raise TypeError(f"Unsupported type {type(value)}")
+        if any(value.device.id != machine.current for value in arrays_in(args)):
+            raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was met")
         machine.seen["launch", self.name] += 1
 
         def launch(*arguments):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn_kernels.arrays import is_on_card
 from minicnn_kernels.cards import cupy
 from minicnn_kernels.cuda import replay
 
@@ -78,17 +79,30 @@ def launch(
     """
     if replay.is_refilling():
         return
-    function = _function(file, name, cupy().cuda.runtime.getDevice())
+    card = cupy().cuda.runtime.getDevice()
+    function = _function(file, name, card)
     if shared > SHARED_BYTES - STATIC_BYTES:
         function.max_dynamic_shared_size_bytes = shared
-    function(grid, block, tuple(map(_passed, arguments)), shared_mem=shared)
+    function(grid, block, _passed(arguments, card), shared_mem=shared)
 
 
-def _passed(argument: Any) -> Any:
-    """Return a structure without its fields, which NumPy would describe for CuPy at each launch."""
-    if type(argument) is not np.ndarray:
-        return argument
-    return argument.view(_bytes_of(argument.dtype))
+def _passed(arguments: tuple[Any, ...], card: int) -> tuple[Any, ...]:
+    """Return structures without their fields, which NumPy would describe for CuPy at each launch.
+
+    Raises:
+        ValueError: an array lies on another card, where its address means something else.
+    """
+    passed = []
+    for argument in arguments:
+        if type(argument) is np.ndarray:
+            argument = argument.view(_bytes_of(argument.dtype))
+        elif is_on_card(argument) and argument.data.device_id != card:
+            raise ValueError(
+                f"Array device must be same as the current device: array device = "
+                f"{argument.data.device_id} while current = {card}"
+            )
+        passed.append(argument)
+    return tuple(passed)
 
 
 @cache
@@ -108,4 +122,4 @@ def launch_text(
     if replay.is_refilling():
         return
     card = cupy().cuda.runtime.getDevice()
-    _function_of_text(text, name, options, card)(grid, block, tuple(map(_passed, arguments)))
+    _function_of_text(text, name, options, card)(grid, block, _passed(arguments, card))

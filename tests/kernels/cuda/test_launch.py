@@ -32,6 +32,17 @@ def test_structures_are_passed_without_their_fields(card, monkeypatch):
     assert structure.tobytes() == sizes.tobytes()
 
 
+def test_arrays_of_another_card_are_refused(card):
+    """CuPy would hand over their addresses unseen."""
+    card.machine.cards = 2
+    with card.cupy.cuda.Device(1):
+        x = card.array(np.ones(4, np.float32))
+    with pytest.raises(ValueError, match="array device = 1 while current = 0"):
+        launch.launch("layout.cu", "any", (1,), (1,), (x,))
+    with pytest.raises(ValueError, match="array device = 1 while current = 0"):
+        launch.launch_text("", "any", (1,), (1,), (np.int32(4), x))
+
+
 class Kernel:
     """A kernel of CuPy's that has some static shared memory."""
 
