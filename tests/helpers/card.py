@@ -1174,8 +1174,12 @@ class Card:
         self.cupy, self.machine = found["cupy"], machine
 
     def array(self, values):
-        """Put values on the card."""
-        return asarray(values)
+        """Put values on the card, in the memory order that they have here."""
+        values = np.asarray(values)
+        if values.flags.forc:
+            return asarray(values)
+        order = sorted(range(values.ndim), key=lambda i: -abs(values.strides[i]))
+        return asarray(values.transpose(order)).transpose(np.argsort(order).tolist())
 
     def seen(self, kind):
         """Return the names of what was seen of a kind, with their counts."""
