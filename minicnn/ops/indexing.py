@@ -57,7 +57,7 @@ def _(dy: Array, y: Array, x: Array, *, where: Any) -> Gradients:
 @differentiable
 def index_sum(values: Array, /, where: Any, shape: Shape) -> Array:
     """y[where] += values, from zeros: a position named twice receives both values."""
-    y = np.zeros(shape, values.dtype, like=values)
+    y = np.zeros(shape, values.dtype, like=as_array(values))
     add_at(y, where, values)
     return y
 
