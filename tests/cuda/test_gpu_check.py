@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from minicnn_kernels import kernels
+from minicnn_kernels.cuda import numba_cuda
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "gpu_check.py"
 SPEC = importlib.util.spec_from_file_location("gpu_check", FILE)
@@ -22,6 +23,16 @@ def quick(monkeypatch):
     """To ask for the processor and for PyTorch takes seconds."""
     monkeypatch.setattr(gpu_check.machine, "facts", dict)
     monkeypatch.setattr(gpu_check, "torch_or_reason", lambda: "not measured: no PyTorch")
+
+
+@pytest.fixture(autouse=True)
+def without_numba_cuda(monkeypatch):
+    """Numba would look for a real card."""
+
+    def version(name):
+        raise numba_cuda.PackageNotFoundError(name)
+
+    monkeypatch.setattr(numba_cuda, "version", version)
 
 
 def run(folder, *stages):
