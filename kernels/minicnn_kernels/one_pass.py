@@ -170,12 +170,13 @@ def _plan_of(lazy: Lazy, inputs: tuple[Any, ...]) -> Any:
 
 
 def _are_small_on_cpu(arrays: tuple[Any, ...]) -> bool:
-    """Say whether all are NumPy's, and so small that nothing else has to be looked at."""
+    """Say whether all arrays are NumPy's, and so small that nothing else has to be looked at."""
     size = 1  # of all of them, multiplied: it bounds what broadcasting makes of them
     for value in arrays:
-        if type(value) is not np.ndarray:
+        if type(value) is np.ndarray:
+            size *= value.size
+        elif hasattr(type(value), "__array_function__"):  # of a card, or recorded
             return False
-        size *= value.size
     return size < least_size(False)
 
 
