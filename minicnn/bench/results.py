@@ -17,6 +17,11 @@ OK, WRONG, FAILED, SKIPPED = "ok", "FAIL", "error", "skipped"
 Key = tuple[str, str, str, str, str, int]
 
 
+def place(device: str, threads: int) -> str:
+    """Name where something ran: the number of threads, or the card."""
+    return str(threads) if device == "cpu" else device
+
+
 @dataclass
 class Result:
     """One contestant on one work.
@@ -72,7 +77,7 @@ class Result:
     @property
     def place(self) -> str:
         """Where it ran: the number of threads, or the card."""
-        return str(self.threads) if self.device == "cpu" else self.device
+        return place(self.device, self.threads)
 
     @property
     def least(self) -> float | None:

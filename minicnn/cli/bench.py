@@ -320,6 +320,7 @@ def chosen_works(options: argparse.Namespace) -> list[Work]:
 def measure(plan: Plan, works: Sequence[Work], options: argparse.Namespace, report: Report) -> None:
     """Measure all works on each number of threads; print and collect the results."""
     from minicnn.bench import table
+    from minicnn.bench.results import place
     from minicnn.bench.session import Session
     from minicnn_kernels.threads import get_num_threads
 
@@ -327,7 +328,7 @@ def measure(plan: Plan, works: Sequence[Work], options: argparse.Namespace, repo
         with Session(plan, threads) as session, progress(len(works), "layer") as (write, tick):
             report.machine = session.facts
             for device, roof in session.roofs.items():
-                report.roofs[str(threads) if device == "cpu" else device] = roof
+                report.roofs[place(device, threads)] = roof
             write(table.heading(session.facts, threads, session.roofs, options.wide))
             for work in works:
                 results = session.contest(work)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partialmethod
-
-import emulation
 import numpy as np
 
 from minicnn_kernels.geometry import Windows
+from minicnn_kernels.reference.convolution import conv_im2col, conv_weight_im2col
 
 
 def operands(case, rng):
@@ -33,7 +31,23 @@ def assert_close(found, expected, bound=2e-6):
     assert np.linalg.norm(found - expected) <= bound * np.linalg.norm(expected)
 
 
-def take_turns(monkeypatch, seed):
-    """Let threads, warps and blocks of emulated kernels take turns in an order of this seed."""
-    turned = partialmethod(emulation.Module.launch, seed=seed)
-    monkeypatch.setattr(emulation.Module, "launch", turned)
+def check_with_what_follows(card, rng, conv, case):
+    """Check the bias, the sum and the rectifier that `conv` takes along."""
+    x, w, dy, settings = operands(case, rng)
+    b = rng.standard_normal(len(w)).astype(np.float32)
+    expected = conv_im2col(*double(x, w), **settings) + b[:, None, None]
+    for add, relu in [(None, False), (dy, False), (dy, True)]:
+        arrays = {"bias": card.array(b), "add": None if add is None else card.array(add)}
+        y = conv(card.array(x), card.array(w), relu=relu, **arrays, **settings)
+        summed = expected + (0 if add is None else add)
+        assert_close(y, np.maximum(summed, 0) if relu else summed)
+
+
+def check_in_order(card, rng, kernels, case, seed):
+    """Check forward and the gradient by w with threads that take turns in an order of this seed."""
+    card.machine.turns = {"seed": seed}
+    x, w, dy, settings = operands(case, rng)
+    y = kernels.conv(card.array(x), card.array(w), **settings)
+    assert_close(y, conv_im2col(*double(x, w), **settings))
+    dw = kernels.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
+    assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings))

@@ -6,7 +6,13 @@ from math import prod
 
 import numpy as np
 import pytest
-from convolution_on_card import assert_close, double, operands, take_turns
+from convolution_on_card import (
+    assert_close,
+    check_in_order,
+    check_with_what_follows,
+    double,
+    operands,
+)
 
 from minicnn_kernels import kernels
 from minicnn_kernels.cuda import depthwise
@@ -68,25 +74,13 @@ def test_each_regular_geometry_has_a_kernel_of_its_own(card, rng):
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", ["3x3", "groups of 4 stride 2", "multiplier", "5x5"])
-def test_threads_in_any_order(card, rng, monkeypatch, name, seed):
-    take_turns(monkeypatch, seed)
-    x, w, dy, settings = operands(CASES[name], rng)
-    y = depthwise.conv(card.array(x), card.array(w), **settings)
-    assert_close(y, conv_im2col(*double(x, w), **settings))
-    dw = depthwise.conv_weight(card.array(x), card.array(dy), size=w.shape[2:], **settings)
-    assert_close(dw, conv_weight_im2col(*double(x, dy), size=w.shape[2:], **settings))
+def test_threads_in_any_order(card, rng, name, seed):
+    check_in_order(card, rng, depthwise, CASES[name], seed)
 
 
 @pytest.mark.parametrize("name", ["3x3", "multiplier", "dilated"])
 def test_bias_sum_and_relu_follow_at_once(card, rng, name):
-    x, w, dy, settings = operands(CASES[name], rng)
-    b = rng.standard_normal(len(w)).astype(np.float32)
-    expected = conv_im2col(*double(x, w), **settings) + b[:, None, None]
-    for add, relu in [(None, False), (dy, False), (dy, True)]:
-        arrays = {"bias": card.array(b), "add": None if add is None else card.array(add)}
-        y = depthwise.conv(card.array(x), card.array(w), relu=relu, **arrays, **settings)
-        summed = expected + (0 if add is None else add)
-        assert_close(y, np.maximum(summed, 0) if relu else summed)
+    check_with_what_follows(card, rng, depthwise.conv, CASES[name])
 
 
 def test_relu_keeps_nan(card):
